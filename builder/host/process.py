@@ -1,0 +1,73 @@
+"""The one runner of programs. Nothing else in the project starts a process."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.errors import BuilderError, HostError
+
+# What programs see of the caller's environment, unless they are given their own.
+KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A small, fixed environment: C.UTF-8, UTC, the kept variables, then `extra`."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept["PATH"] = f"{PATH}:{kept.get('PATH', '')}".rstrip(":")
+    return {"LC_ALL": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
+
+
+def require(tool: str, package: str) -> str:
+    """The path of a program; HostError naming the Debian package when it is missing."""
+    found = shutil.which(tool, path=environment()["PATH"])
+    if found is None:
+        raise HostError(f"{tool} is not installed", hint=f"run: apt-get install {package}")
+    return found
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    capture: bool = False,
+    check: bool = True,
+    clean: bool = False,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one program to its end.
+
+    Its output goes to stderr, which in a worker is the step's log, unless `capture` asks for it back. The command
+    is echoed there first, ready to paste. `env` is added to `environment()`, or is all there is when `clean`.
+    A failure raises BuilderError with the command and, when captured, the end of its stderr; a missing program
+    raises HostError.
+    """
+    argv = [str(part) for part in command]
+    print("+", shlex.join(argv), file=sys.stderr, flush=True)
+    try:
+        done = subprocess.run(
+            argv,
+            env=dict(env or {}) if clean else environment(env),
+            cwd=cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE if capture else sys.stderr,
+            stderr=subprocess.PIPE if capture else sys.stderr,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise HostError(
+            f"{argv[0]} is not installed", hint="run: make setup (or ami-factory doctor, to see what is missing)"
+        ) from error
+    if capture and done.stderr:
+        sys.stderr.write(done.stderr.decode(errors="replace"))
+        sys.stderr.flush()
+    if check and done.returncode != 0:
+        tail = done.stderr.decode(errors="replace").strip()[-2000:] if capture else ""
+        raise BuilderError(f"{Path(argv[0]).name} failed with exit code {done.returncode}", detail=tail)
+    return done

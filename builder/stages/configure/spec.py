@@ -1,0 +1,65 @@
+"""The `configure` stage: what binds a tree to a variant. Runs no code of the author's.
+
+Field names are those of the recipe, since `plan` shows what changed by these names.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    renderer: str
+    """ifcfg, networkmanager or networkd: what the distribution really reads, decided when compiling."""
+    hostname: str
+    """A fixed name, or "" to take it from the metadata service by DHCP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshSpec:
+    authorized_keys: tuple[str, ...]
+    """Keys of root, in the image."""
+    metadata_key: bool
+    """At first boot root also gets the key from the metadata service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserKeys:
+    name: str
+    authorized_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootSpec:
+    root_device: str
+    """As the guest's kernel names it: /dev/xvda1."""
+    command_line: str
+    menu: str
+    """Where the loader looks: /boot/grub/menu.lst."""
+    grub_root: str
+    """(hd0) for an unpartitioned image."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesSpec:
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigureSpec:
+    """Output: `layer.tar`. Inputs: all layers below, in order; the input `kernel` says what to boot."""
+
+    VERSION: ClassVar[int] = 1
+
+    network: NetworkSpec
+    ssh: SshSpec
+    users: tuple[UserKeys, ...]
+    services: ServicesSpec
+    fstab: str
+    boot: BootSpec
+    timezone: str
+    locale: str
+    source_epoch: int

@@ -1,0 +1,37 @@
+"""The `packages` stage: the base layer, installed with dnf exactly as locked."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from builder.stages.values import LockedPackage, PackageSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagesSpec:
+    """Output: `layer.tar`. Inputs: the `repository` steps that `repositories` name."""
+
+    VERSION: ClassVar[int] = 1
+
+    architecture: str
+    release: str
+    repositories: tuple[PackageSource, ...]
+    packages: tuple[LockedPackage, ...]
+    source_epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveSpec:
+    """What `lock` asks of dnf; run like a step, its result is not stored.
+
+    Result: `{"packages": [...], "kernel_packages": [...]}`, each a list of LockedPackage as plain data, sorted by
+    name and architecture; `kernel_packages` is what the kernel adds to the closure of `packages`.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    architecture: str
+    release: str
+    repositories: tuple[PackageSource, ...]
+    packages: tuple[str, ...]
+    kernel_packages: tuple[str, ...]
+    excludes: tuple[str, ...]

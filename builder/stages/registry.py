@@ -1,0 +1,34 @@
+"""The stages, in the order of the way of a recipe. A new stage is a folder and a line here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """How a kind of step is run. `module` is imported in the worker only."""
+
+    name: str
+    module: str
+    namespace: bool = True
+    """Run as root of a private user, mount and PID namespace."""
+    remote: bool = False
+    """The effect is in a region: an object in the store is a receipt, and the region has the last word."""
+    says: str = ""
+    """What it makes, for people."""
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(name="repository", module="builder.stages.repository", says="RPM repository"),
+        Stage(name="packages", module="builder.stages.packages", says="base layer"),
+        Stage(name="customise", module="builder.stages.customise", says="layer of files or of one script"),
+        Stage(name="kernel", module="builder.stages.kernel", says="kernel and initrd layer"),
+        Stage(name="configure", module="builder.stages.configure", says="layer bound to the variant"),
+        Stage(name="image", module="builder.stages.image", says="disk.raw and its blocks"),
+        Stage(name="verify", module="builder.stages.verify", says="static lint of the image"),
+        Stage(name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"),
+        Stage(name="upload", module="builder.stages.upload", namespace=False, remote=True, says="bundle in S3"),
+        Stage(name="register", module="builder.stages.register", namespace=False, remote=True, says="AMI"),
+    )
+}

@@ -1,0 +1,53 @@
+"""Values that several stages' specs and the lock are made of."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePackage:
+    """One .deb file of the host's own archive, pinned."""
+
+    name: str
+    version: str
+    architecture: str
+    """Debian's word: amd64, i386 or all."""
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackage:
+    """One RPM, pinned by what signing it does not change (rpm 4.18: header and payload digests)."""
+
+    name: str
+    epoch: int
+    version: str
+    release: str
+    architecture: str
+    """RPM's word: x86_64, i686 or noarch."""
+    repository: str
+    header_sha256: str
+    payload_sha256: str
+    size: int
+    build_time: int
+    """Seconds since 1970, from the header; the newest of a lock is the build's source epoch."""
+
+    @property
+    def nevra(self) -> str:
+        return f"{self.name}-{self.epoch}:{self.version}-{self.release}.{self.architecture}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSource:
+    """A dnf repository. Either `input` names the step that made it, or one of the addresses is set."""
+
+    id: str
+    input: str = ""
+    baseurl: str = ""
+    metalink: str = ""
+    mirrorlist: str = ""
+    gpgcheck: bool = True
+    repo_gpgcheck: bool = False
+    keys: tuple[str, ...] = ()
+    """SHA-256 of each key file, found through `surroundings.sources`; fingerprints are checked on import."""
+    fingerprints: tuple[str, ...] = ()
