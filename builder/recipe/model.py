@@ -1,0 +1,267 @@
+"""The recipe: what an author may write. Unknown keys are refused; field descriptions are the reference's text.
+
+recipes/README.md and the JSON Schema are made from this file.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+MIB = 1024**2
+GIB = 1024**3
+MAX_INSTANCE_STORE = 10 * GIB  # EC2's limit for an instance-store root, inclusive.
+
+_SIZE = re.compile(r"([1-9][0-9]*) ?(MiB|GiB)")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "512MiB" or "2GiB". ValueError for anything else, with what to write."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a size: write a whole number with MiB or GiB, such as "2048MiB"')
+    return int(found[1]) * (MIB if found[2] == "MiB" else GIB)
+
+
+def _size(text: str) -> str:
+    parse_size(text)
+    return text
+
+
+def _image_size(text: str) -> str:
+    if text != "auto" and parse_size(text) > MAX_INSTANCE_STORE:
+        raise ValueError(f'"{text}" is more than the 10 GiB that EC2 allows for an instance-store root')
+    return text
+
+
+def _guest_path(text: str) -> str:
+    if not text.startswith("/") or text == "/" or text.endswith("/"):
+        raise ValueError(f'"{text}" is not an absolute path of a file in the image')
+    if any(part in ("", ".", "..") for part in text[1:].split("/")) or "\0" in text:
+        raise ValueError(f'"{text}" must not hold "..", "." or empty parts')
+    return text
+
+
+def _author_path(text: str) -> str:
+    if not text or text.startswith(("/", "~")) or ".." in text.split("/") or "\0" in text:
+        raise ValueError(f'"{text}" must be a path below the recipe\'s own directory')
+    return text
+
+
+def _ssh_key(text: str) -> str:
+    parts = text.split()
+    kinds = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+             "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
+    if "PRIVATE KEY" in text:
+        raise ValueError("this is a private key: give the public half (the .pub file's line)")
+    if "\n" in text or len(parts) < 2 or parts[0] not in kinds or not re.fullmatch(r"[A-Za-z0-9+/]+=*", parts[1]):
+        raise ValueError("not a public SSH key: write the one line of the .pub file, such as \"ssh-ed25519 AAAA... you\"")
+    return text
+
+
+def _arn_free_tag(text: str) -> str:
+    if text.lower().startswith(("aws:", "ami-factory:")):
+        raise ValueError(f'tag "{text}": the prefixes aws: and ami-factory: are taken')
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+PackageName = Annotated[str, Field(pattern=r"^@?[A-Za-z0-9][A-Za-z0-9+._-]*$")]
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$")]
+AccountName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+GuestPath = Annotated[str, AfterValidator(_guest_path)]
+AuthorPath = Annotated[str, AfterValidator(_author_path)]
+SshKey = Annotated[str, AfterValidator(_ssh_key)]
+Size = Annotated[str, AfterValidator(_size)]
+ImageSize = Annotated[str, AfterValidator(_image_size)]
+TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_arn_free_tag)]
+TagValue = Annotated[str, Field(max_length=256)]
+Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3,4}$")]
+
+
+class Table(BaseModel):
+    """A TOML table: no unknown keys, no changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Repository(Table):
+    """Where packages come from: one address, or `repack`."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(description="Name of the repository.")
+    repack: Literal["debian"] | None = Field(
+        None, description="Make the repository here, from the host's own Debian archive (the quickstart distribution)."
+    )
+    baseurl: str = Field("", description="Address of the directory that holds repodata/; $releasever and $basearch are filled in.")
+    metalink: str = Field("", description="Address of a metalink.")
+    mirrorlist: str = Field("", description="Address of a mirror list.")
+    gpgcheck: bool = Field(True, description="Check the signature of every package.")
+    repo_gpgcheck: bool = Field(False, description="Check the signature of the repository's metadata.")
+    keys: tuple[AuthorPath, ...] = Field((), description="Files with public GPG keys, below the recipe's directory.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Repository":
+        given = [n for n in ("repack", "baseurl", "metalink", "mirrorlist") if getattr(self, n)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of repack, baseurl, metalink, mirrorlist (given: {', '.join(given) or 'none'})")
+        if not self.repack and not (self.gpgcheck or self.repo_gpgcheck):
+            raise ValueError("gpgcheck and repo_gpgcheck are both off: nothing would check what is installed")
+        if not self.repack and not self.keys:
+            raise ValueError("a repository with an address needs keys: the files of its public GPG keys")
+        return self
+
+
+class Distribution(Table):
+    """The distribution that the root tree is made of."""
+
+    installer: Literal["dnf"] = Field("dnf", description="What installs the packages.")
+    release: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = Field(description="The release, as dnf's $releasever.")
+    repositories: tuple[Repository, ...] = Field(min_length=1, description="Where packages come from.")
+    packages: tuple[PackageName, ...] = Field(min_length=1, description="Packages to install, with what they require.")
+    excludes: tuple[PackageName, ...] = Field((), description="Packages that must never be installed.")
+
+
+class Network(Table):
+    """The network of the guest: DHCP on its first interface."""
+
+    dhcp: Literal[True] = Field(True, description="EC2 knows no other way.")
+    hostname: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")] = Field(
+        "metadata", description='"metadata": the name that DHCP gives; or a fixed name.'
+    )
+    renderer: Literal["auto", "ifcfg", "networkmanager", "networkd"] = Field(
+        "auto", description="Whose files to write; auto: those that the installed packages really read."
+    )
+
+
+class Ssh(Table):
+    """How root logs in: by key only."""
+
+    authorized_keys: tuple[SshKey, ...] = Field((), description="Public keys of root, built into the image.")
+    metadata_key: bool = Field(True, description="At first boot, also take the key that the instance was launched with.")
+
+
+class User(Table):
+    """A user account."""
+
+    name: AccountName = Field(description="Login name.")
+    uid: Annotated[int, Field(ge=1, le=65533)] | None = Field(None, description="User id; the next free one when left out.")
+    groups: tuple[AccountName, ...] = Field((), description="Further groups; made when missing.")
+    home: GuestPath | None = Field(None, description="Home directory; /home/NAME when left out.")
+    shell: GuestPath = Field("/bin/bash", description="Login shell.")
+    sudo: bool = Field(False, description="May become root without a password (needs the package sudo).")
+    authorized_keys: tuple[SshKey, ...] = Field((), description="Public keys of this user.")
+
+
+class File(Table):
+    """A file, a directory of files, or a template, put into the image."""
+
+    destination: GuestPath = Field(description="Where it goes.")
+    source: AuthorPath | None = Field(None, description="A file or directory below the recipe's directory.")
+    content: str | None = Field(None, description="The text itself, instead of source.")
+    template: bool = Field(False, description="The text is a Jinja2 template.")
+    owner: AccountName = Field("root", description="Owner.")
+    group: AccountName = Field("root", description="Group.")
+    mode: Mode | None = Field(None, description='Permissions in octal, such as "0644"; left out: 0755 if the source is executable, else 0644.')
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "File":
+        if (self.source is None) == (self.content is None):
+            raise ValueError("give exactly one of source and content")
+        return self
+
+
+class Script(Table):
+    """A program of the author's, run as root in the tree, in a sandbox of its own; cached as a step of its own."""
+
+    run: str | None = Field(None, description="The script's text; /bin/sh -eu unless it starts with #!.")
+    source: AuthorPath | None = Field(None, description="A file below the recipe's directory, instead of run.")
+    after: Literal["packages", "kernel"] = Field("packages", description="When: before the kernel is there, or after.")
+    network: bool = Field(False, description="Let it reach the network (then its result depends on more than the recipe).")
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+        default_factory=dict, description="Environment variables. They end up in keys and logs: no secrets."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Script":
+        if (self.run is None) == (self.source is None):
+            raise ValueError("give exactly one of run and source")
+        return self
+
+
+class Services(Table):
+    """systemd units."""
+
+    enable: tuple[UnitName, ...] = Field((), description="Start at boot.")
+    disable: tuple[UnitName, ...] = Field((), description="Do not start at boot.")
+    mask: tuple[UnitName, ...] = Field((), description="Can not be started at all.")
+
+
+class Image(Table):
+    """The loopback image."""
+
+    size: ImageSize = Field("auto", description='"auto", or a size such as "2GiB"; at most 10GiB.')
+    free: Size = Field("256MiB", description='Space to leave free when size is "auto".')
+    filesystem: Literal["ext3", "ext4"] = Field("ext4", description="File system of the root.")
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,16}$")] = Field("root", description="Its label.")
+
+
+class Bundle(Table):
+    """How the image becomes a bundle. Left out: an account, certificate and key are made once, and said so."""
+
+    account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] | None = Field(None, description="AWS account, twelve digits.")
+    certificate: str | None = Field(None, description="Your X.509 certificate (PEM).")
+    private_key: str | None = Field(None, description="Its private key (PEM); only its path is ever kept.")
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = Field(
+        None, description="S3 bucket; ami-factory-ACCOUNT-REGION when left out."
+    )
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
+        None, description="Key prefix in the bucket; the recipe's name when left out."
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> "Bundle":
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together: give both or neither")
+        return self
+
+
+class Register(Table):
+    """How the AMI is registered."""
+
+    name: str = Field(
+        "{{ name }}-{{ version }}-{{ architecture }}-{{ virtualization }}-{{ instance_type }}-{{ key12 }}",
+        description="Template of the AMI's name; must hold {{ key12 }}, which makes it unique to its content.",
+    )
+    description: str = Field("{{ description }}", description="Template of the AMI's description.")
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Tags of the AMI; values are templates.")
+
+    @model_validator(mode="after")
+    def _key12(self) -> "Register":
+        if not re.search(r"{{\s*key12\s*}}", self.name):
+            raise ValueError("name must hold {{ key12 }}: two builds must never ask for one name")
+        return self
+
+
+class Recipe(Table):
+    """One recipe, of which several AMIs can be made."""
+
+    extends: AuthorPath | None = Field(None, description="Another recipe, beside this one, to start from.")
+    name: Name = Field(description="Name of the recipe: lower case letters, digits, dots and dashes.")
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")] = Field("1", description="Version, for people.")
+    description: Annotated[str, Field(max_length=255)] = Field("", description="One line for people.")
+    architectures: tuple[Literal["x86_64", "i386"], ...] = Field(("x86_64",), min_length=1, description="x86_64, i386 or both.")
+    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(("pv",), min_length=1, description="pv; hvm is not built yet.")
+    instance_types: tuple[str, ...] = Field(("m1.small",), min_length=1, description="One AMI for each: fstab follows its disks.")
+    kernel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] = Field(description="A file under kernels/, without .toml.")
+    timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")] = Field("UTC", description="Time zone.")
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]+$")] = Field("C.UTF-8", description="LANG of the system.")
+    distribution: Distribution = Field(description="The distribution.")
+    network: Network = Field(Network(), description="The network.")
+    ssh: Ssh = Field(Ssh(), description="How root logs in.")
+    users: tuple[User, ...] = Field((), description="User accounts.")
+    files: tuple[File, ...] = Field((), description="Files to put into the image.")
+    scripts: tuple[Script, ...] = Field((), description="Programs to run in the tree, in order.")
+    services: Services = Field(Services(), description="systemd units.")
+    image: Image = Field(Image(), description="The image.")
+    bundle: Bundle = Field(Bundle(), description="The bundle.")
+    register_: Register = Field(Register(), alias="register", description="The AMI.")
