@@ -71,3 +71,19 @@ def run(
         tail = done.stderr.decode(errors="replace").strip()[-2000:] if capture else ""
         raise BuilderError(f"{Path(argv[0]).name} failed with exit code {done.returncode}", detail=tail)
     return done
+
+
+def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a worker in a session of its own: pipes for stdin and stdout, stderr appended to `log`.
+
+    The caller's whole environment is passed on (credentials, proxies); the caller waits for it or kills it.
+    """
+    with log.open("ab") as stderr:
+        return subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )

@@ -1,0 +1,1 @@
+"""Finished outputs by key: atomic, shared by concurrent builds."""

@@ -1,0 +1,169 @@
+"""The store on this machine's disk.
+
+    objects/ab/KEY/          a finished output and object.json
+    leases/KEY               locked (flock) while a build makes KEY: the kernel lets go when the builder dies
+    work/TOKEN/  TOKEN.lock  what a running step writes; whoever finds it unlocked sweeps it
+    trees/DIGEST/            unpacked layers, a cache
+    logs/KEY.log             the last run of a step
+    history/RECIPE/VARIANT   the steps of the last finished build, to say what changed
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from builder.errors import BuilderError, HostError
+from builder.host.namespace import remove_tree
+from builder.store.contract import Object, Record, Workspace
+
+FORMAT = 1
+
+
+class LocalStore:
+    """See builder/store/contract.py for the contract."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def trees(self) -> Path:
+        return self.root / "trees"
+
+    def log_path(self, key: str) -> Path:
+        return self.root / "logs" / f"{key}.log"
+
+    def object_path(self, key: str) -> Path:
+        return self.root / "objects" / key[:2] / key
+
+    def prepare(self) -> None:
+        """Make the directories, and sweep what dead builds left. HostError when the disk refuses."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("objects", "leases", "work", "trees", "logs", "history"):
+                (self.root / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                f"the store {self.root} cannot be written: {error.strerror}", hint="choose another place with --store"
+            ) from None
+        self.sweep()
+
+    def has(self, key: str) -> bool:
+        return (self.object_path(key) / "object.json").exists()
+
+    def get(self, key: str) -> Object:
+        path = self.object_path(key)
+        try:
+            table = json.loads((path / "object.json").read_bytes())
+            if table.pop("format") != FORMAT:
+                raise BuilderError(f"{path} was written by another version", hint="run: ami-factory store gc --all")
+            return Object(path=path, record=Record(**table))
+        except FileNotFoundError:
+            raise KeyError(key) from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise BuilderError(f"{path}/object.json is damaged: {error}", hint=f"remove it: rm -r '{path}'") from None
+
+    def put(self, record: Record, output: Path, *, replace: bool = False) -> Object:
+        target = self.object_path(record.key)
+        (output / "object.json").write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=1))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if replace and target.exists():
+            # Two renames: a kill between them leaves no object, and the step runs again.
+            aside = self.root / "work" / secrets.token_hex(8)
+            target.rename(aside)
+            output.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            try:
+                output.rename(target)
+            except OSError:
+                if not self.has(record.key):
+                    raise
+        return Object(path=target, record=record)
+
+    @contextmanager
+    def lease(self, key: str, seconds: float = 0) -> Iterator[None]:
+        with _locked(self.root / "leases" / key, wait=True):
+            yield
+
+    @contextmanager
+    def workspace(self, key: str) -> Iterator[Workspace]:
+        token = f"{key[:12]}-{secrets.token_hex(6)}"
+        place = self.root / "work" / token
+        with _locked(place.with_suffix(".lock"), wait=True):
+            try:
+                place.mkdir()
+                room = Workspace(output=place / "output", scratch=place / "scratch")
+                room.output.mkdir()
+                room.scratch.mkdir()
+                yield room
+            finally:
+                _discard(place)
+
+    def sweep(self) -> tuple[Path, ...]:
+        """Remove the workspaces of builds that are dead; returns what was removed."""
+        swept = []
+        work = self.root / "work"
+        for place in sorted(each for each in work.iterdir() if each.suffix != ".lock") if work.is_dir() else ():
+            try:
+                with _locked(place.with_suffix(".lock"), wait=False):
+                    _discard(place)
+                swept.append(place)
+            except BlockingIOError:
+                continue  # a build at work
+        return tuple(swept)
+
+    def objects(self) -> Iterator[Object]:
+        """Every object, in no particular order."""
+        for path in sorted((self.root / "objects").glob("*/*/object.json")):
+            yield self.get(path.parent.name)
+
+    def find(self, short: str) -> str:
+        """The one key that starts with `short`; BuilderError when none or several do."""
+        where = self.root
+        keys = {p.name for p in where.glob(f"objects/*/{short}*")} | {p.stem for p in where.glob(f"logs/{short}*.log")}
+        if len(keys) != 1:
+            found = "no step" if not keys else f"{len(keys)} steps"
+            raise BuilderError(f"{found} in {self.root} with a key that starts with {short}", hint="see: ami-factory plan RECIPE")
+        return keys.pop()
+
+    def now(self) -> int:
+        return int(time.time())
+
+
+def _discard(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():  # it holds files of subordinate ids: a killed step left its tree
+        remove_tree(place)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold an exclusive flock on a file that is made for it and goes with it."""
+    while True:
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostError(f"{path} cannot be written: {error.strerror}", hint="free some space, or use --store") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # The holder before us may have removed the file: then ours is no longer the one others lock.
+            if path.exists() and os.fstat(fd).st_ino == path.stat().st_ino:
+                break
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)

@@ -1,0 +1,100 @@
+"""The process that a step runs in: a job comes in as JSON on stdin, events go out as JSON lines on stdout.
+
+Its stderr is the step's log. Jobs are plain data, so that a step can be carried to another machine.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from builder.canonical import to_plain
+from builder.errors import BuilderError
+from builder.stages.contract import Input, StageContext, Surroundings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One call of a `run(spec, context)`."""
+
+    module: str
+    """Where `run` is: builder.stages.image.run"""
+    key: str
+    spec: dict[str, Any]
+    inputs: tuple[tuple[str, str, dict[str, Any]], ...]
+    """name, path, result"""
+    output: str
+    scratch: str
+    surroundings: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def main() -> int:
+    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # a stray print, or a program's output, must not be taken for an event
+    # As process 1 of its namespace a worker would not see Ctrl-C at all; elsewhere the executor decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def emit(**event: Any) -> None:
+        events.write(json.dumps(event) + "\n")
+
+    try:
+        job = Job(**json.load(sys.stdin))
+        emit(result=run_job(job, emit))
+    except BuilderError as error:
+        print(f"error: {error.brief}\n{error.detail}", file=sys.stderr)
+        emit(error={"brief": error.brief, "detail": error.detail, "hint": error.hint, "exit": int(error.exit)})
+    except OSError as error:
+        traceback.print_exc()
+        emit(error=_os_error(error))
+    except Exception as error:
+        traceback.print_exc()
+        emit(bug=f"{type(error).__name__}: {error}")
+    return 0
+
+
+def run_job(job: Job, emit: Any) -> Any:
+    """Import the stage, rebuild its spec from plain data, run it; plain data comes back."""
+    os.environ.update(job.environment)
+    os.environ["TMPDIR"] = job.scratch
+    os.umask(0o022)
+    run = import_module(job.module).run
+    spec = from_plain(get_type_hints(run)["spec"], job.spec)
+    context = StageContext(
+        key=job.key,
+        inputs=tuple(Input(name=name, path=Path(path), result=result) for name, path, result in job.inputs),
+        output=Path(job.output),
+        scratch=Path(job.scratch),
+        surroundings=from_plain(Surroundings, job.surroundings),
+        progress=lambda what, done, total, unit="bytes": emit(progress=[what, done, total, unit]),
+        note=lambda text: emit(note=text),
+    )
+    return to_plain(run(spec, context))
+
+
+def from_plain(kind: type[Any], data: Any) -> Any:
+    """The opposite of canonical.to_plain, checked: pydantic reads the dataclass's own annotations."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_python(data)
+
+
+def _os_error(error: OSError) -> dict[str, Any]:
+    import errno
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return {
+        "brief": f"{error.filename or 'the disk'}: {error.strerror or error}",
+        "detail": "",
+        "hint": "free some space (ami-factory store gc), or use another place with --store" if full else "",
+        "exit": 3 if full else 1,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
