@@ -1,0 +1,391 @@
+"""From a recipe and its lock to the steps of each variant. Pure: nothing is read, nothing is run."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from builder.catalog.instance_types import InstanceType, instance_type
+from builder.catalog.kernels import Kernel
+from builder.catalog.renderers import renderer
+from builder.errors import RecipeError
+from builder.formats.fstab import fstab
+from builder.lock import Lock, package_sources, repository_steps
+from builder.plan.step import Chain, Plan, Step, Variant, merge, step
+from builder.recipe.model import Recipe, parse_size
+from builder.recipe.templates import render_string
+from builder.stages.bundle.spec import BundleSpec
+from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec, UserKeys
+from builder.stages.customise.spec import CustomiseSpec, File, Script, User
+from builder.stages.image.spec import ImageSpec
+from builder.stages.kernel.spec import KernelSpec
+from builder.stages.packages.spec import PackagesSpec
+from builder.stages.register.spec import RegisterSpec
+from builder.stages.upload.spec import UploadSpec
+from builder.stages.verify.spec import VerifySpec
+
+IDENTITY = uuid.UUID("6f1c7a0e-6d5b-4f0b-9d3c-2f3f0a6f5d11")  # The name space of our file systems' UUIDs.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What loading read for the recipe, besides its tables."""
+
+    files: tuple[File, ...] = ()
+    scripts: tuple[tuple[str, Script], ...] = ()
+    """("packages" or "kernel", script)"""
+    paths: Mapping[str, str]
+    """SHA-256 to path, of files and GPG keys."""
+    keys: Mapping[str, str]
+    """GPG key file, as the recipe names it, to SHA-256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The region and the account that the AMIs are for."""
+
+    region: str
+    partition: str
+    endpoint: str
+    account: str
+    user_certificate: str
+    ec2_certificate: str
+    ec2_certificate_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What makes the repository of a repacked distribution, see lock.repository_steps."""
+
+    signing_key: str = ""
+    definition: str = ""
+
+
+def variants(
+    recipe: Recipe,
+    target: Target,
+    *,
+    architectures: tuple[str, ...] = (),
+    instance_types: tuple[str, ...] = (),
+    virtualization: tuple[str, ...] = (),
+) -> tuple[Variant, ...]:
+    """The recipe's variants, or those that the command line picked. RecipeError for a combination EC2 does not have."""
+    found = []
+    for virtual in virtualization or recipe.virtualization:
+        if virtual != "pv":
+            raise RecipeError(f"virtualization {virtual}: not built yet", hint='write virtualization = ["pv"]')
+        for architecture in architectures or recipe.architectures:
+            for name in instance_types or recipe.instance_types:
+                _check(instance_type(name), architecture, virtual)
+                found.append(
+                    Variant(
+                        recipe=recipe.name,
+                        architecture=architecture,
+                        virtualization=virtual,
+                        instance_type=name,
+                        kernel=recipe.kernel,
+                        region=target.region,
+                        account=target.account,
+                    )
+                )
+    return tuple(found)
+
+
+def _check(kind: InstanceType, architecture: str, virtual: str) -> None:
+    if architecture not in kind.architectures:
+        raise RecipeError(
+            f"{kind.name} cannot run {architecture}", hint=f"it runs {', '.join(kind.architectures)}"
+        )
+    if {"pv": "paravirtual", "hvm": "hvm"}[virtual] not in kind.virtualization:
+        raise RecipeError(
+            f"{kind.name} cannot run {virtual} images", hint=f"it runs {', '.join(kind.virtualization)} images"
+        )
+
+
+def compile_plan(
+    recipe: Recipe, kernel: Kernel, lock: Lock, sources: Sources, made: Made, target: Target, wanted: tuple[Variant, ...]
+) -> Plan:
+    """The merged plan of the wanted variants."""
+    return merge(
+        Chain(
+            variant=variant,
+            steps=tuple(_chain(recipe, kernel, lock, sources, made, target, variant)),
+            warnings=tuple(_warnings(kernel, lock, variant)),
+        )
+        for variant in wanted
+    )
+
+
+def _warnings(kernel: Kernel, lock: Lock, variant: Variant) -> Iterator[str]:
+    yield from lock.architectures[variant.architecture].notes
+    why = kernel.pv.unsupported.get(variant.architecture)
+    if why:
+        yield f"{variant.name}: the AMI will not boot: {why}"
+
+
+def _chain(
+    recipe: Recipe, kernel: Kernel, lock: Lock, sources: Sources, made: Made, target: Target, variant: Variant
+) -> Iterator[Step]:
+    locked = lock.architectures[variant.architecture]
+    kind = instance_type(variant.instance_type)
+    epoch = lock.source_epoch
+    repositories = package_sources(recipe, sources.keys)
+    gpg_keys = tuple((digest, sources.paths[digest]) for digest in sources.keys.values())
+
+    made_here = repository_steps(
+        recipe, variant.architecture, locked.sources, signing_key=made.signing_key, definition=made.definition
+    )
+    yield from (each for _, each in made_here)
+
+    packages = step(
+        "packages",
+        PackagesSpec(
+            architecture=variant.architecture,
+            release=recipe.distribution.release,
+            repositories=repositories,
+            packages=locked.packages,
+            source_epoch=epoch,
+        ),
+        inputs=made_here,
+        sources=gpg_keys,
+    )
+    yield packages
+    layers: list[tuple[str, Step]] = [("packages", packages)]
+
+    for each in _customise(recipe, sources, epoch, layers, "packages"):
+        yield each
+        layers.append((each.label, each))
+
+    kernel_step = step(
+        "kernel",
+        KernelSpec(
+            architecture=variant.architecture,
+            release=recipe.distribution.release,
+            repositories=repositories,
+            packages=locked.kernel_packages,
+            initrd=kernel.initrd,
+            modules=kernel.modules,
+            payloads=kernel.pv.payloads,
+            source_epoch=epoch,
+        ),
+        inputs=(*made_here, *layers),
+        sources=gpg_keys,
+    )
+    yield kernel_step
+    layers.append(("kernel", kernel_step))
+
+    for each in _customise(recipe, sources, epoch, layers, "kernel"):
+        yield each
+        layers.append((each.label, each))
+
+    disks = tuple(kind.disks)
+    configured = _configure_spec(recipe, kernel, locked.packages, kind, epoch)
+    configure = step("configure", configured, inputs=layers)
+    yield configure
+    layers.append(("configure", configure))
+
+    identity = uuid.uuid5(IDENTITY, configure.key)
+    image = step(
+        "image",
+        ImageSpec(
+            size=0 if recipe.image.size == "auto" else parse_size(recipe.image.size),
+            free=parse_size(recipe.image.free),
+            filesystem=recipe.image.filesystem,
+            features=kernel.features(recipe.image.filesystem),
+            inode_size=kernel.filesystem.inode_size,
+            label=recipe.image.label,
+            uuid=str(identity),
+            hash_seed=str(uuid.uuid5(IDENTITY, f"hash seed of {identity}")),
+            source_epoch=epoch,
+        ),
+        inputs=layers,
+    )
+    yield image
+
+    verify = step(
+        "verify",
+        VerifySpec(
+            architecture=variant.architecture,
+            fstab=configured.fstab,
+            menu=kernel.pv.menu,
+            grub_root=kernel.pv.grub_root,
+            root_device=configured.boot.root_device,
+            modules=kernel.modules,
+            payloads=kernel.pv.payloads,
+            renderer=configured.network.renderer,
+            metadata_key=recipe.ssh.metadata_key,
+            filesystem=recipe.image.filesystem,
+            features=kernel.features(recipe.image.filesystem),
+            pv_note=kernel.pv.unsupported.get(variant.architecture, ""),
+        ),
+        inputs=(("image", image),),
+    )
+    yield verify
+
+    aki = _aki(kernel, variant)
+    ephemeral = tuple((disk.virtual, disk.device) for disk in disks)
+    bundle = step(
+        "bundle",
+        BundleSpec(
+            name=variant.name,
+            account=target.account,
+            architecture=variant.architecture,
+            kernel_id=aki,
+            ramdisk_id="",
+            block_device_mapping=tuple(sorted((("ami", "sda1"), ("root", "/dev/sda1"), *ephemeral))),
+            user_certificate=target.user_certificate,
+            ec2_certificate=target.ec2_certificate,
+        ),
+        inputs=(("image", image),),
+        sources=((target.ec2_certificate, target.ec2_certificate_path),),
+    )
+    yield bundle
+
+    upload = step(
+        "upload",
+        UploadSpec(
+            partition=target.partition,
+            account=target.account,
+            region=target.region,
+            endpoint=target.endpoint,
+            bucket=recipe.bundle.bucket or f"ami-factory-{target.account}-{target.region}",
+            prefix=recipe.bundle.prefix or recipe.name,
+            acl="aws-exec-read",
+        ),
+        inputs=(("bundle", bundle),),
+    )
+    yield upload
+    yield step(
+        "register",
+        _register_spec(recipe, target, variant, aki, ephemeral, upload.key),
+        inputs=(("upload", upload),),
+        after=(verify,),
+    )
+
+
+def _customise(
+    recipe: Recipe, sources: Sources, epoch: int, layers: list[tuple[str, Step]], after: str
+) -> Iterator[Step]:
+    """The author's layers: users and files as one step (before the kernel), then a step for each script."""
+    below = list(layers)
+    users = tuple(
+        User(name=u.name, uid=u.uid, groups=u.groups, home=u.home or "", shell=u.shell, sudo=u.sudo)
+        for u in recipe.users
+    )
+    if after == "packages" and (users or sources.files):
+        each = step(
+            "customise",
+            CustomiseSpec(source_epoch=epoch, users=users, files=sources.files),
+            label="customise.files",
+            inputs=below,
+            sources=tuple((f.sha256, sources.paths[f.sha256]) for f in sources.files if f.text is None),
+        )
+        yield each
+        below.append((each.label, each))
+    for number, (when, script) in enumerate(sources.scripts, start=1):
+        if when == after:
+            each = step(
+                "customise",
+                CustomiseSpec(source_epoch=epoch, script=script),
+                label=f"customise.{number}",
+                inputs=below,
+            )
+            yield each
+            below.append((each.label, each))
+
+
+def _configure_spec(
+    recipe: Recipe, kernel: Kernel, packages: tuple, kind: InstanceType, epoch: int  # type: ignore[type-arg]
+) -> ConfigureSpec:
+    naming = kernel.pv.disks
+    root = f"/dev/{naming}a1"
+    return ConfigureSpec(
+        network=NetworkSpec(
+            renderer=renderer(((p.name, p.version) for p in packages), recipe.network.renderer),
+            hostname="" if recipe.network.hostname == "metadata" else recipe.network.hostname,
+        ),
+        ssh=SshSpec(authorized_keys=recipe.ssh.authorized_keys, metadata_key=recipe.ssh.metadata_key),
+        users=tuple(UserKeys(name=u.name, authorized_keys=u.authorized_keys) for u in recipe.users if u.authorized_keys),
+        services=ServicesSpec(
+            enable=recipe.services.enable, disable=recipe.services.disable, mask=recipe.services.mask
+        ),
+        fstab=fstab(kind.disks, naming=naming, filesystem=recipe.image.filesystem),
+        boot=BootSpec(
+            root_device=root,
+            command_line=f"root={root} {kernel.pv.command_line}",
+            menu=kernel.pv.menu,
+            grub_root=kernel.pv.grub_root,
+            title=f"{recipe.name} {recipe.version}",
+        ),
+        timezone=recipe.timezone,
+        locale=recipe.locale,
+        source_epoch=epoch,
+    )
+
+
+def _aki(kernel: Kernel, variant: Variant) -> str:
+    by_region = kernel.aki.get(variant.architecture, {})
+    found = by_region.get(variant.region)
+    if found is None:
+        known = ", ".join(sorted(by_region)) or "none"
+        raise RecipeError(
+            f"kernel {kernel.name}: {variant.region} has no PV-GRUB kernel image (AKI) for {variant.architecture}",
+            hint=f"regions that have one: {known}",
+        )
+    return found
+
+
+def _register_spec(
+    recipe: Recipe,
+    target: Target,
+    variant: Variant,
+    aki: str,
+    ephemeral: tuple[tuple[str, str], ...],
+    upload_key: str,
+) -> RegisterSpec:
+    words = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "description": recipe.description,
+        "architecture": variant.architecture,
+        "virtualization": variant.virtualization,
+        "instance_type": variant.instance_type,
+        "kernel": variant.kernel,
+        "key12": upload_key[:12],
+    }
+    name = render_string(recipe.register_.name, words, "register.name")
+    check_ami_name(name)
+    tags = {key: render_string(value, words, f"register.tags.{key}") for key, value in recipe.register_.tags.items()}
+    return RegisterSpec(
+        partition=target.partition,
+        account=target.account,
+        region=target.region,
+        endpoint=target.endpoint,
+        name=name,
+        description=render_string(recipe.register_.description, words, "register.description")[:255],
+        architecture=variant.architecture,
+        virtualization="paravirtual",
+        kernel_id=aki,
+        ramdisk_id="",
+        root_device_name="/dev/sda1",
+        block_device_mappings=tuple((f"/dev/{device}", virtual) for virtual, device in ephemeral if virtual != "swap"),
+        tags=tuple(
+            sorted(
+                {
+                    **tags,
+                    "ami-factory:recipe": f"{recipe.name} {recipe.version}",
+                    "ami-factory:instance-type": variant.instance_type,
+                }.items()
+            )
+        ),
+    )
+
+
+def check_ami_name(name: str) -> None:
+    """RecipeError for a name that EC2 refuses (RegisterImage: 3 to 128 letters, digits and ()[] ./-'@_)."""
+    allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789()[] ./-'@_"
+    wrong = sorted({c for c in name if c not in allowed})
+    if not 3 <= len(name) <= 128 or wrong:
+        what = f"holds {' '.join(wrong)}" if wrong else f"has {len(name)} characters"
+        raise RecipeError(
+            f'register.name: "{name}" {what}', hint="EC2 allows 3 to 128 of: letters, digits, space and ()[]./-'@_"
+        )

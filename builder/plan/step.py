@@ -1,0 +1,140 @@
+"""Variants, steps and plans: frozen values."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder.canonical import digest_of, to_plain
+from builder.stages.contract import Spec
+from builder.stages.registry import STAGES
+
+KEY_FORMAT = 1  # Raise to forget every object ever made.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One AMI that a recipe stands for."""
+
+    recipe: str
+    architecture: str
+    virtualization: str
+    instance_type: str
+    kernel: str
+    region: str
+    account: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe}-{self.architecture}-{self.virtualization}-{self.instance_type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One stage applied to one set of inputs: plain data, so that it can be carried to another machine."""
+
+    stage: str
+    label: str
+    """The stage's name, or more where a variant has several of it: customise.files, customise.1"""
+    version: int
+    spec: Mapping[str, Any]
+    inputs: tuple[tuple[str, str], ...]
+    """(name, key), in order: the order of layers matters."""
+    after: tuple[str, ...] = ()
+    """Keys of gates: they come first, and are not part of the key."""
+    sources: tuple[tuple[str, str], ...] = ()
+    """(SHA-256, path) of files that the spec names by digest; where they are is not part of the key."""
+    variants: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def remote(self) -> bool:
+        return STAGES[self.stage].remote
+
+
+def step(
+    stage: str,
+    spec: Spec,
+    *,
+    label: str = "",
+    inputs: Iterable[tuple[str, Step]] = (),
+    after: Iterable[Step] = (),
+    sources: Iterable[tuple[str, str]] = (),
+) -> Step:
+    """A step with its key: the hash of stage, version, spec and input keys."""
+    plain = to_plain(spec)
+    named = tuple((name, each.key) for name, each in inputs)
+    key = digest_of({"format": KEY_FORMAT, "stage": stage, "version": spec.VERSION, "spec": plain, "inputs": named})
+    return Step(
+        stage=stage,
+        label=label or stage,
+        version=spec.VERSION,
+        spec=plain,
+        inputs=named,
+        after=tuple(each.key for each in after),
+        sources=tuple(sources),
+        key=key,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """All steps of one variant, in order; the last is its goal."""
+
+    variant: Variant
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The merged steps of several variants: equal keys are one step; every step comes after those it needs."""
+
+    variants: tuple[Variant, ...]
+    steps: tuple[Step, ...]
+    goals: tuple[tuple[str, str], ...]
+    """(variant name, key of its last step)"""
+    warnings: tuple[str, ...] = ()
+    by_key: Mapping[str, Step] = field(default_factory=dict, compare=False)
+
+    def chain(self, variant: str) -> Iterator[Step]:
+        return (each for each in self.steps if variant in each.variants)
+
+    def needs(self, step: Step) -> tuple[Step, ...]:
+        """What must be finished before it: inputs, then gates."""
+        return tuple(self.by_key[key] for key in (*(key for _, key in step.inputs), *step.after))
+
+
+def merge(chains: Iterable[Chain]) -> Plan:
+    """One plan of several chains: equal steps once, with the variants they serve."""
+    merged: dict[str, Step] = {}
+    variants: list[Variant] = []
+    goals: list[tuple[str, str]] = []
+    warnings: list[str] = []
+    for chain in chains:
+        variants.append(chain.variant)
+        warnings += [text for text in chain.warnings if text not in warnings]
+        for each in chain.steps:
+            known = merged.get(each.key, each)
+            merged[each.key] = _shared(known, each, chain.variant.name)
+        goals.append((chain.variant.name, chain.steps[-1].key))
+    return Plan(
+        variants=tuple(variants),
+        steps=tuple(merged.values()),
+        goals=tuple(goals),
+        warnings=tuple(warnings),
+        by_key=merged,
+    )
+
+
+def _shared(known: Step, same: Step, variant: str) -> Step:
+    return Step(
+        stage=known.stage,
+        label=known.label,
+        version=known.version,
+        spec=known.spec,
+        inputs=known.inputs,
+        after=tuple(dict.fromkeys((*known.after, *same.after))),
+        sources=tuple(dict.fromkeys((*known.sources, *same.sources))),
+        variants=(*known.variants, variant),
+        key=known.key,
+    )
