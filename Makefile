@@ -1,0 +1,70 @@
+# The front door. Every target is a line over a verb; what depends on what is the plan's job, not make's.
+#
+# `make ami` prints the AMI's id alone on stdout: id=$(make ami). All else goes to stderr.
+
+RECIPE ?= recipes/quickstart.toml
+INSTANCE_TYPE ?=
+ARCH ?=
+REGION ?=
+
+# Relative, all of it: the checkout may stand in a path with a space in it.
+factory := .venv/bin/ami-factory
+python := .venv/bin/python
+region := $(if $(REGION),--region $(REGION))
+variants := $(foreach type,$(INSTANCE_TYPE),--instance-type $(type)) $(foreach arch,$(ARCH),--arch $(arch))
+pytest := $(python) -m pytest
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help setup develop ami plan test test-full check bench golden recipes region-start region-stop requirements clean
+
+help: ## Show this list.
+	@echo "Variables: RECIPE=$(RECIPE) INSTANCE_TYPE=$(INSTANCE_TYPE) ARCH=$(ARCH) REGION=$(or $(REGION),local)"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+setup: ## Install what the factory needs: packages, subordinate ids, .venv. Nothing to do: nothing done.
+	@scripts/setup
+
+develop: ## The same, and what the tests and checks need.
+	@scripts/setup develop
+
+ami: setup ## Build RECIPE and print the AMI's id alone on stdout.
+	@$(factory) build $(region) $(variants) $(RECIPE)
+
+plan: setup ## Show what `make ami` would do, and why.
+	@$(factory) plan $(region) $(variants) $(RECIPE)
+
+test: develop ## Run every test but the slow ones, in parallel.
+	@$(pytest) -n auto -m "not slow and not live"
+
+test-full: develop ## Run the slow tests too (minutes).
+	@$(pytest) -n auto -m "not live"
+
+check: develop ## Format, lint, types, unit tests: under a minute.
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@$(pytest) -n auto -m "not host and not slow and not live" tests/unit
+
+bench: develop ## Measure, and print the ratios.
+	@$(pytest) tests/bench -m "" -s
+
+golden: develop ## Rewrite the golden files; review the diff, and say in the commit why keys moved.
+	@$(pytest) -n auto tests/golden --rewrite-golden
+
+recipes: setup ## Check every recipe.
+	@$(factory) check recipes/*.toml
+
+region-start: setup ## Start the local region.
+	@$(factory) region start
+
+region-stop: setup ## Stop the local region; what is registered stays.
+	@$(factory) region stop
+
+requirements: develop ## Write requirements.lock from the environment as it is.
+	@sed -n '/^#/p' requirements.lock > .cache/requirements.lock
+	@$(python) -m pip freeze --local --exclude-editable | LC_ALL=C sort --ignore-case >> .cache/requirements.lock
+	@mv .cache/requirements.lock requirements.lock
+
+clean: ## Remove the virtual environment and the caches of the checkout (the store stays: ami-factory store gc).
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis ami_factory.egg-info
