@@ -1,0 +1,283 @@
+"""Runs the steps of a plan: a process for each, in parallel within the machine's means, each equal step once."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from builder.errors import BuilderError, Exit
+from builder.host import process
+from builder.host.namespace import TIED, inside
+from builder.plan.decide import Action, Do
+from builder.plan.step import Plan, Step
+from builder.stages.registry import STAGES
+from builder.store.contract import Object, Record
+from builder.store.local import LocalStore
+from builder.worker import Job
+
+LEASE_SECONDS = 60.0
+LOG_TAIL_LINES = 15
+
+
+class Listener(Protocol):
+    """Hears what happens, in the order it happens; called from one thread."""
+
+    def started(self, step: Step, reason: str) -> None: ...
+    def progress(self, step: Step, what: str, done: int, total: int, unit: str) -> None: ...
+    def note(self, step: Step, text: str) -> None: ...
+    def finished(self, step: Step, done: Object, *, ran: bool) -> None: ...
+    def failed(self, step: Step, error: BuilderError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where things are on this machine, for every step of a build."""
+
+    state: Path
+    cache: Path
+    endpoint_url: str | None = None
+    profile: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def surroundings(self, trees: Path, sources: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """stages.contract.Surroundings as plain data, as a job carries it."""
+        return {
+            "state": str(self.state),
+            "cache": str(self.cache),
+            "trees": str(trees),
+            "endpoint_url": self.endpoint_url,
+            "profile": self.profile,
+            "sources": dict(sources),
+            "secrets": dict(self.secrets),
+        }
+
+
+class StepFailed(BuilderError):
+    """A step failed; carries the step's own error, the tail of its log and where to look."""
+
+
+class Interrupted(BuilderError):
+    exit = Exit.INTERRUPTED
+
+
+class LocalExecutor:
+    """Runs steps on this machine. Use as a context manager: leaving it kills what is still running."""
+
+    def __init__(self, store: LocalStore, place: Place, *, jobs: int = 0) -> None:
+        self.store = store
+        self.place = place
+        self.jobs = jobs or os.cpu_count() or 1
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __enter__(self) -> "LocalExecutor":
+        self.store.prepare()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill every running step; their namespaces die with them."""
+        with self._lock:
+            self._stopped = True
+            for each in self._running:
+                each.send_signal(signal.SIGKILL)
+
+    def execute(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> dict[str, Object]:
+        """Run every action that says RUN, as soon as what it needs is finished.
+
+        Returns the finished objects by key. When a step fails, those behind it are left out, the others go on, and
+        the first failure is raised at the end.
+        """
+        actions = tuple(actions)
+        to_run = {each.step.key: each for each in actions if each.do is Do.RUN}
+        done: dict[str, Object] = {}
+        failed: dict[str, BuilderError] = {}
+        events: queue.Queue[Callable[[], None]] = queue.Queue()
+        waiting = dict(to_run)
+        active = 0
+        with ThreadPoolExecutor(max_workers=self.jobs) as pool:
+            try:
+                while waiting or active:
+                    for key, action in list(waiting.items()):
+                        needed = [each.key for each in plan.needs(action.step) if each.key in to_run]
+                        if any(each in failed for each in needed):
+                            failed[key] = failed[next(each for each in needed if each in failed)]
+                            del waiting[key]
+                        elif active < self.jobs and all(each in done for each in needed):
+                            del waiting[key]
+                            active += 1
+                            pool.submit(self._one, action, events, listener)
+                    if not active:
+                        continue
+                    finished = _next(events)()
+                    if finished is not None:
+                        active -= 1
+                        key, outcome = finished
+                        if isinstance(outcome, BuilderError):
+                            failed[key] = outcome
+                        else:
+                            done[key] = outcome
+            except BaseException:
+                self.stop()
+                raise
+        if failed:
+            raise next(iter(failed.values()))
+        return done
+
+    def make(self, steps: Iterable[Step], listener: Listener) -> None:
+        """Run those of a few independent steps whose objects are not in the store."""
+        for each in steps:
+            if not self.store.has(each.key):
+                action = Action(step=each, do=Do.RUN, reason="the lock needs it")
+                plan = Plan(variants=(), steps=(each,), goals=(), by_key={each.key: each})
+                self.execute(plan, (action,), listener)
+
+    def _one(self, action: Action, events: "queue.Queue[Any]", listener: Listener) -> None:
+        """In a thread of the pool: run one step and say how it ended."""
+        step = action.step
+        try:
+            outcome: Object | BuilderError = self._run(action, events, listener)
+        except BuilderError as error:
+            outcome = error
+        except Exception as error:
+            outcome = BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
+        if isinstance(outcome, BuilderError):
+            failure = outcome
+            events.put(lambda: listener.failed(step, failure))
+        events.put(lambda: (step.key, outcome))
+
+    def _run(self, action: Action, events: "queue.Queue[Any]", listener: Listener) -> Object:
+        step = action.step
+        rebuild = step.remote or action.reason.startswith("asked for")
+        had = self.store.get(step.key).record.created if rebuild and self.store.has(step.key) else None
+        with self.store.lease(step.key, LEASE_SECONDS):
+            if self.store.has(step.key):
+                other = self.store.get(step.key)
+                if not rebuild or (not step.remote and other.record.created != had):
+                    events.put(lambda: listener.finished(step, other, ran=False))
+                    return other
+            events.put(lambda: listener.started(step, action.reason))
+            began = time.monotonic()
+            with self.store.workspace(step.key) as room:
+                result = self.run_function(
+                    f"{STAGES[step.stage].module}.run",
+                    step=step,
+                    output=room.output,
+                    scratch=room.scratch,
+                    say=lambda call: events.put(lambda: call(listener)),
+                )
+                record = Record(
+                    key=step.key,
+                    stage=step.stage,
+                    version=step.version,
+                    spec=dict(step.spec),
+                    inputs=dict(step.inputs),
+                    result=result,
+                    created=self.store.now(),
+                    milliseconds=round((time.monotonic() - began) * 1000),
+                )
+                stored = self.store.put(record, room.output, replace=rebuild)
+            events.put(lambda: listener.finished(step, stored, ran=True))
+            return stored
+
+    def run_function(
+        self,
+        module: str,
+        *,
+        step: Step,
+        output: Path,
+        scratch: Path,
+        say: Callable[[Callable[[Listener], None]], None],
+    ) -> dict[str, Any]:
+        """Run `module.run` for a step in a worker of its own; its result, or StepFailed."""
+        log = self.store.log_path(step.key)
+        log.write_bytes(b"")
+        objects = [(name, self.store.get(key)) for name, key in step.inputs]
+        job = Job(
+            module=module,
+            key=step.key,
+            spec=dict(step.spec),
+            inputs=tuple((name, str(each.path), each.record.result) for name, each in objects),
+            output=str(output),
+            scratch=str(scratch),
+            surroundings=self.place.surroundings(self.store.trees, step.sources),
+        )
+        command = [sys.executable, "-m", "builder.worker"]
+        line = inside(command) if STAGES[step.stage].namespace else [*TIED, *command]
+        with self._lock:
+            if self._stopped:
+                raise Interrupted("interrupted")
+            worker = process.start(line, log=log)
+            self._running.add(worker)
+        try:
+            return self._listen(worker, job, step, log, say)
+        finally:
+            with self._lock:
+                self._running.discard(worker)
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+
+    def _listen(
+        self,
+        worker: "subprocess.Popen[bytes]",
+        job: Job,
+        step: Step,
+        log: Path,
+        say: Callable[[Callable[[Listener], None]], None],
+    ) -> dict[str, Any]:
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            worker.stdin.write(json.dumps(asdict(job)).encode())
+            worker.stdin.close()
+        except BrokenPipeError:
+            pass  # it died at once: the log says why
+        for line in worker.stdout:
+            event = json.loads(line)
+            if "progress" in event:
+                what, done, total, unit = event["progress"]
+                say(lambda l, w=what, d=done, t=total, u=unit: l.progress(step, w, d, t, u))  # type: ignore[misc]
+            elif "note" in event:
+                say(lambda l, text=event["note"]: l.note(step, text))  # type: ignore[misc]
+            elif "result" in event:
+                return dict(event["result"])
+            elif "error" in event:
+                error = event["error"]
+                raise _failure(step, log, error["brief"], error["detail"], error["hint"], Exit(error["exit"]))
+            elif "bug" in event:
+                raise _failure(step, log, f"unexpected {event['bug']}", "", "this is a bug of ours; the log has the traceback", Exit.BUILD)
+        if self._stopped:
+            raise Interrupted("interrupted")
+        raise _failure(step, log, f"its process ended with exit code {worker.wait()}", "", "", Exit.BUILD)
+
+
+def _next(events: "queue.Queue[Any]") -> Any:
+    """The next event; wakes up often enough for Ctrl-C to be heard."""
+    while True:
+        try:
+            return events.get(timeout=0.5)
+        except queue.Empty:
+            continue
+
+
+def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Exit) -> StepFailed:
+    """What the user sees: the reason, the tail of the log, the log's path, and how to look inside."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    tail = "\n".join(lines[-LOG_TAIL_LINES:])
+    told = [detail] if detail else [tail] if tail else []
+    told.append(f"log: {log}")
+    if STAGES[step.stage].namespace and step.stage not in ("repository", "verify"):
+        told.append(f"look inside: ami-factory shell {step.key[:12]}")
+    return StepFailed(f"{step.label}: {brief}", detail="\n".join(told), hint=hint, exit=code)
