@@ -63,7 +63,7 @@ region-stop: setup ## Stop the local region; what is registered stays.
 
 requirements: develop ## Write requirements.lock from the environment as it is.
 	@sed -n '/^#/p' requirements.lock > .cache/requirements.lock
-	@$(python) -m pip freeze --local --exclude-editable | LC_ALL=C sort --ignore-case >> .cache/requirements.lock
+	@$(python) -m pip freeze --local --all --exclude pip --exclude-editable | LC_ALL=C sort --ignore-case >> .cache/requirements.lock
 	@mv .cache/requirements.lock requirements.lock
 
 clean: ## Remove the virtual environment and the caches of the checkout (the store stays: ami-factory store gc).
