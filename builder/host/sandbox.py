@@ -1,0 +1,161 @@
+"""Running programs of a tree in that tree: bubblewrap inside the namespace.
+
+What runs there sees the tree, a fresh /proc, /dev, /run and /tmp, and nothing else of this machine: no path of the
+host is writable, and there is no network unless asked for. It ends with its caller.
+"""
+
+import errno
+import functools
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import HostError
+from builder.host import process, tree_files
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOSTNAME = "ami-factory"
+ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"}
+# What a package's or an author's script needs to own and place files; not CAP_SYS_ADMIN (mounts) or CAP_MKNOD.
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+    "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE",
+)  # fmt: skip
+_OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
+_RESOLV_CONF = "/etc/resolv.conf"
+_ELF32 = b"\x7fELF\x01"
+
+# The smallest i386 program: mov eax, 1; xor ebx, ebx; int 0x80 (exit 0), after an ELF header and one program header.
+_I386_PROGRAM = (
+    b"\x7fELF\x01\x01\x01" + bytes(9)
+    + b"\x02\0\x03\0\x01\0\0\0\x54\x80\x04\x08\x34\0\0\0" + bytes(8) + b"\x34\0\x20\0\x01\0\0\0\0\0\0\0"
+    + b"\x01\0\0\0\0\0\0\0\0\x80\x04\x08\0\x80\x04\x08\x5d\0\0\0\x5d\0\0\0\x05\0\0\0\0\x10\0\0"
+    + b"\xb8\x01\0\0\0\x31\xdb\xcd\x80"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A file or directory of this machine that the sandbox sees, read-only unless `writable`."""
+
+    source: Path
+    destination: str
+    writable: bool = False
+
+
+def run_in_tree(
+    tree: Path,
+    command: Sequence[str],
+    *,
+    network: bool = False,
+    env: Mapping[str, str],
+    stdin: bytes | None = None,
+    binds: Sequence[Bind] = (),
+    capture: bool = False,
+    check: bool = True,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program of the tree as its root; results and failures are those of `process.run`.
+
+    `env` is added to a small fixed environment. Mount points that are missing in the tree are gone again afterwards.
+    """
+    require_architecture(tree)
+    with mount_points(tree, binds, network=network) as all_binds:
+        return process.run(
+            sandbox_command(tree, command, network=network, binds=all_binds),
+            env={**ENVIRONMENT, **env},
+            clean=True,
+            stdin=stdin,
+            capture=capture,
+            check=check,
+        )
+
+
+def sandbox_command(
+    tree: Path, command: Sequence[str], *, network: bool = False, binds: Sequence[Bind] = (), interactive: bool = False
+) -> list[str]:
+    """The command line; to be run inside the namespace, with `mount_points` around it."""
+    argv = [process.require("bwrap", "bubblewrap"), "--bind", str(tree), "/"]
+    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    for bind in binds:
+        argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
+    argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOSTNAME, "--unshare-cgroup-try"]
+    argv += [] if network else ["--unshare-net"]
+    argv += [] if interactive else ["--new-session"]  # A terminal must not be typed into by what runs inside.
+    argv += ["--die-with-parent", "--cap-drop", "ALL"]
+    for capability in CAPABILITIES:
+        argv += ["--cap-add", capability]
+    return [*argv, "--chdir", "/", "--", *command]
+
+
+@contextmanager
+def mount_points(tree: Path, binds: Sequence[Bind] = (), *, network: bool = False) -> Iterator[tuple[Bind, ...]]:
+    """All binds, the host's resolv.conf among them if there is to be a network; what bubblewrap has to make in the
+    tree as places to mount on is removed at the end."""
+    wanted = [*binds]
+    if network and Path(_RESOLV_CONF).exists():
+        inside = "/" + str(tree_files.follow(tree, _RESOLV_CONF).relative_to(tree))
+        wanted.append(Bind(source=Path(_RESOLV_CONF).resolve(), destination=inside))
+    missing = list(_missing(tree, [*_OWN_MOUNTS, *(bind.destination for bind in wanted)]))
+    times = [(path, path.stat()) for path in {each.parent for each in missing} if path.exists()]
+    try:
+        yield tuple(wanted)
+    finally:
+        for path in sorted(missing, reverse=True):
+            _remove_mount_point(path)
+        for path, status in times:
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def require_architecture(tree: Path) -> None:
+    """HostError if programs of this tree cannot run on this machine's kernel (32-bit ones, emulation off)."""
+    for shell in ("/usr/bin/sh", "/bin/sh", "/usr/bin/bash"):
+        found = tree_files.follow(tree, shell)
+        if found.is_file():
+            with found.open("rb") as file:
+                if file.read(5) == _ELF32:
+                    require_i386()
+            return
+
+
+@functools.cache
+def require_i386() -> None:
+    """HostError if this kernel does not run 32-bit x86 programs: only trying shows it (ia32_emulation=0)."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory, "exit-0")
+        program.write_bytes(_I386_PROGRAM)
+        program.chmod(0o755)
+        try:
+            works = process.run([program], check=False).returncode == 0
+        except OSError as error:
+            if error.errno not in (errno.ENOEXEC, errno.EACCES):
+                raise
+            works = False
+    if not works:
+        raise HostError(
+            "this kernel does not run 32-bit x86 programs, which an i386 tree is made of",
+            hint='boot it with ia32_emulation=1, or leave "i386" out of the recipe\'s architectures',
+        )
+
+
+def _missing(tree: Path, destinations: Iterable[str]) -> Iterator[Path]:
+    """The places below the tree that do not exist yet, their missing parents included."""
+    for destination in destinations:
+        place = tree_files.follow(tree, destination)
+        while place != tree and not os.path.lexists(place):
+            yield place
+            place = place.parent
+
+
+def _remove_mount_point(path: Path) -> None:
+    """Remove an empty directory or an empty file; what a script put there stays."""
+    with suppress(FileNotFoundError, OSError):
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            path.rmdir()
+        elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            path.unlink()
