@@ -1,20 +1,23 @@
 """Kernels: how an image boots, read from kernels/NAME.toml."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from builder.canonical import digest_of
+from builder.catalog.tables import Table, faults, frozen, suggestion, text
 from builder.errors import RecipeError
+from builder.formats.toml import format_key, nearest, read
+
+KernelName = Annotated[
+    str, text(r"^[a-z0-9][a-z0-9.-]*$", "a kernel's name: lower case letters, digits, dots and dashes")
+]
+Aki = Annotated[str, text(r"^aki-[0-9a-f]{8}([0-9a-f]{9})?$", "the id of a kernel image, such as aki-919dcaf8")]
+Architecture = Literal["x86_64", "i386"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Pv(_Table):
+class Pv(Table):
     """Booting as a paravirtual guest, through PV-GRUB."""
 
     loader: str = "pv-grub-hd0"
@@ -23,10 +26,10 @@ class Pv(_Table):
     grub_root: str = "(hd0)"
     disks: Literal["sd", "xvd"] = "xvd"
     command_line: str = "ro console=hvc0"
-    unsupported: dict[str, str] = Field(default_factory=dict)
+    unsupported: dict[Architecture, str] = Field(default_factory=dict)
 
 
-class Filesystem(_Table):
+class Filesystem(Table):
     """What the loader can read: mke2fs -O by file system, and the inode size."""
 
     ext3: str = ""
@@ -34,36 +37,58 @@ class Filesystem(_Table):
     inode_size: Annotated[int, Field(ge=128, le=1024)] = 256
 
 
-class Kernel(_Table):
+class Kernel(Table):
     """One file under kernels/."""
 
     name: str
     description: str = ""
     initrd: Literal["initramfs-tools", "dracut"]
     modules: tuple[str, ...]
-    packages: dict[str, tuple[str, ...]]
+    packages: dict[Architecture, tuple[str, ...]]
     pv: Pv = Pv()
     filesystem: Filesystem = Filesystem()
-    aki: dict[str, dict[str, str]] = Field(default_factory=dict)
+    aki: dict[Architecture, dict[str, Aki]] = Field(default_factory=dict)
 
     def digest(self) -> str:
+        """Of everything the file says."""
         return digest_of(self.model_dump(mode="json"))
 
     def features(self, filesystem: str) -> str:
+        """mke2fs -O for ext3 or ext4."""
         return str(getattr(self.filesystem, filesystem))
+
+    def aki_in(self, region: str, architecture: str) -> str:
+        """The kernel image that boots this kernel; RecipeError names the regions that have one."""
+        known: dict[str, str] = dict(self.aki).get(architecture, {})  # type: ignore[call-overload]
+        if region not in known:
+            regions = ", ".join(sorted(known)) or "none"
+            raise RecipeError(
+                f"kernels/{self.name}.toml: aki.{architecture}: no kernel image (AKI) for {region}",
+                hint=f"it has one in: {regions}; add the region's own, or choose another region",
+            )
+        return known[region]
+
+
+def kernel_names(directory: Path) -> tuple[str, ...]:
+    """The kernels that there are."""
+    return tuple(sorted(each.stem for each in directory.glob("*.toml")))
 
 
 def load_kernel(directory: Path, name: str) -> Kernel:
-    """Read kernels/NAME.toml; RecipeError names the file and key, or the kernels that there are."""
-    path = directory / f"{name}.toml"
+    """Read kernels/NAME.toml. RecipeError: no such kernel (the nearest one), or all that is wrong with it."""
+    known = kernel_names(directory)
+    if name not in known:
+        raise RecipeError(
+            f'kernel: "{name[:64]}" is not a file under {directory}{suggestion(name, known)}',
+            hint=f"there are: {', '.join(known) or 'none'}",
+        )
+    document = read(directory / f"{name}.toml")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Kernel.model_validate({"name": name, **table}, strict=False)
-    except FileNotFoundError:
-        known = ", ".join(sorted(each.stem for each in directory.glob("*.toml"))) or "none"
-        raise RecipeError(f'kernel: "{name}" is not a file under {directory}', hint=f"there are: {known}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: {error}") from None
+        return Kernel.model_validate({"name": name, **frozen(document.table)})
     except ValidationError as error:
-        found = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = []
+        for fault in faults(Kernel, error):
+            place = nearest(document.positions, fault.key)
+            lines.append((place, f"{place}: {format_key(fault.key)}{': ' if fault.key else ''}{fault.message}"))
+        found = [line for _, line in sorted(lines, key=lambda each: str(each[0]))]
         raise RecipeError(found[0], detail="\n".join(found[1:])) from None

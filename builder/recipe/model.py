@@ -6,7 +6,9 @@ recipes/README.md and the JSON Schema are made from this file.
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from builder.catalog.tables import Table, text
 
 MIB = 1024**2
 GIB = 1024**3
@@ -55,7 +57,7 @@ def _ssh_key(text: str) -> str:
     if "PRIVATE KEY" in text:
         raise ValueError("this is a private key: give the public half (the .pub file's line)")
     if "\n" in text or len(parts) < 2 or parts[0] not in kinds or not re.fullmatch(r"[A-Za-z0-9+/]+=*", parts[1]):
-        raise ValueError("not a public SSH key: write the one line of the .pub file, such as \"ssh-ed25519 AAAA... you\"")
+        raise ValueError('not a public SSH key: write the one line of the .pub file, such as "ssh-ed25519 AAAA... you"')
     return text
 
 
@@ -65,10 +67,47 @@ def _arn_free_tag(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
-PackageName = Annotated[str, Field(pattern=r"^@?[A-Za-z0-9][A-Za-z0-9+._-]*$")]
-UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$")]
-AccountName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+Name = Annotated[str, text(r"^[a-z0-9][a-z0-9.-]{0,62}$", "a name of lower case letters, digits, dots and dashes")]
+Version = Annotated[
+    str, text(r"^[A-Za-z0-9._-]{1,32}$", "a version: at most 32 letters, digits, dots, dashes and underscores")
+]
+Release = Annotated[str, text(r"^[A-Za-z0-9._-]+$", 'a release, such as "43"')]
+RepositoryName = Annotated[
+    str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "a repository's name: letters, digits, dots, dashes")
+]
+PackageName = Annotated[str, text(r"^@?[A-Za-z0-9][A-Za-z0-9+._-]*$", "the name of a package (or of a group, with @)")]
+Address = Annotated[
+    str,
+    text(
+        r"^((https?|ftp)://[^\s@]+|file:///\S+)?$", "an address that starts with https://, http://, ftp:// or file:///"
+    ),
+]
+UnitName = Annotated[str, text(r"^[A-Za-z0-9:_.@\\-]+$", "the name of a systemd unit")]
+AccountName = Annotated[
+    str, text(r"^[a-z_][a-z0-9_-]{0,31}$", "a user or group name: lower case letters, digits, _ and -")
+]
+HostName = Annotated[
+    str, text(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", "a host name: lower case letters, digits, dots and dashes")
+]
+KernelName = Annotated[
+    str, text(r"^[a-z0-9][a-z0-9.-]*$", "a kernel's name: lower case letters, digits, dots and dashes")
+]
+TimeZone = Annotated[
+    str, text(r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", 'a time zone, such as "UTC" or "Europe/Berlin"')
+]
+Locale = Annotated[str, text(r"^[A-Za-z0-9_.@-]+$", 'a locale, such as "C.UTF-8"')]
+Mode = Annotated[str, text(r"^0?[0-7]{3,4}$", 'permissions in octal and in quotes, such as "0644"')]
+VariableName = Annotated[str, text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")]
+Account = Annotated[str, text(r"^[0-9]{12}$", "an AWS account: twelve digits in quotes, without dashes")]
+Bucket = Annotated[
+    str, text(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "a bucket's name: 3 to 63 lower case letters, digits, dots")
+]
+Prefix = Annotated[
+    str, text(r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", "a key prefix: words of letters and digits with / between them")
+]
+Label = Annotated[
+    str, text(r"^[A-Za-z0-9._/-]{1,16}$", "a file system's label: 1 to 16 letters, digits, dots and dashes")
+]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
 AuthorPath = Annotated[str, AfterValidator(_author_path)]
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
@@ -76,25 +115,20 @@ Size = Annotated[str, AfterValidator(_size)]
 ImageSize = Annotated[str, AfterValidator(_image_size)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_arn_free_tag)]
 TagValue = Annotated[str, Field(max_length=256)]
-Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3,4}$")]
-
-
-class Table(BaseModel):
-    """A TOML table: no unknown keys, no changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Repository(Table):
     """Where packages come from: one address, or `repack`."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(description="Name of the repository.")
+    id: RepositoryName = Field(description="Name of the repository.")
     repack: Literal["debian"] | None = Field(
         None, description="Make the repository here, from the host's own Debian archive (the quickstart distribution)."
     )
-    baseurl: str = Field("", description="Address of the directory that holds repodata/; $releasever and $basearch are filled in.")
-    metalink: str = Field("", description="Address of a metalink.")
-    mirrorlist: str = Field("", description="Address of a mirror list.")
+    baseurl: Address = Field(
+        "", description="Address of the directory that holds repodata/; $releasever and $basearch are filled in."
+    )
+    metalink: Address = Field("", description="Address of a metalink.")
+    mirrorlist: Address = Field("", description="Address of a mirror list.")
     gpgcheck: bool = Field(True, description="Check the signature of every package.")
     repo_gpgcheck: bool = Field(False, description="Check the signature of the repository's metadata.")
     keys: tuple[AuthorPath, ...] = Field((), description="Files with public GPG keys, below the recipe's directory.")
@@ -103,7 +137,8 @@ class Repository(Table):
     def _one_origin(self) -> "Repository":
         given = [n for n in ("repack", "baseurl", "metalink", "mirrorlist") if getattr(self, n)]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of repack, baseurl, metalink, mirrorlist (given: {', '.join(given) or 'none'})")
+            listed = ", ".join(given) or "none"
+            raise ValueError(f"give exactly one of repack, baseurl, metalink, mirrorlist (given: {listed})")
         if not self.repack and not (self.gpgcheck or self.repo_gpgcheck):
             raise ValueError("gpgcheck and repo_gpgcheck are both off: nothing would check what is installed")
         if not self.repack and not self.keys:
@@ -115,7 +150,7 @@ class Distribution(Table):
     """The distribution that the root tree is made of."""
 
     installer: Literal["dnf"] = Field("dnf", description="What installs the packages.")
-    release: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = Field(description="The release, as dnf's $releasever.")
+    release: Release = Field(description="The release, as dnf's $releasever.")
     repositories: tuple[Repository, ...] = Field(min_length=1, description="Where packages come from.")
     packages: tuple[PackageName, ...] = Field(min_length=1, description="Packages to install, with what they require.")
     excludes: tuple[PackageName, ...] = Field((), description="Packages that must never be installed.")
@@ -125,9 +160,7 @@ class Network(Table):
     """The network of the guest: DHCP on its first interface."""
 
     dhcp: Literal[True] = Field(True, description="EC2 knows no other way.")
-    hostname: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")] = Field(
-        "metadata", description='"metadata": the name that DHCP gives; or a fixed name.'
-    )
+    hostname: HostName = Field("metadata", description='"metadata": the name that DHCP gives; or a fixed name.')
     renderer: Literal["auto", "ifcfg", "networkmanager", "networkd"] = Field(
         "auto", description="Whose files to write; auto: those that the installed packages really read."
     )
@@ -137,14 +170,16 @@ class Ssh(Table):
     """How root logs in: by key only."""
 
     authorized_keys: tuple[SshKey, ...] = Field((), description="Public keys of root, built into the image.")
-    metadata_key: bool = Field(True, description="At first boot, also take the key that the instance was launched with.")
+    metadata_key: bool = Field(True, description="At first boot, also take the key that the instance is launched with.")
 
 
 class User(Table):
     """A user account."""
 
     name: AccountName = Field(description="Login name.")
-    uid: Annotated[int, Field(ge=1, le=65533)] | None = Field(None, description="User id; the next free one when left out.")
+    uid: Annotated[int, Field(ge=1, le=65533)] | None = Field(
+        None, description="User id; the next free one when left out."
+    )
     groups: tuple[AccountName, ...] = Field((), description="Further groups; made when missing.")
     home: GuestPath | None = Field(None, description="Home directory; /home/NAME when left out.")
     shell: GuestPath = Field("/bin/bash", description="Login shell.")
@@ -161,7 +196,9 @@ class File(Table):
     template: bool = Field(False, description="The text is a Jinja2 template.")
     owner: AccountName = Field("root", description="Owner.")
     group: AccountName = Field("root", description="Group.")
-    mode: Mode | None = Field(None, description='Permissions in octal, such as "0644"; left out: 0755 if the source is executable, else 0644.')
+    mode: Mode | None = Field(
+        None, description='Permissions in octal, such as "0644"; left out: 0755 if the source is executable, else 0644.'
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "File":
@@ -176,8 +213,10 @@ class Script(Table):
     run: str | None = Field(None, description="The script's text; /bin/sh -eu unless it starts with #!.")
     source: AuthorPath | None = Field(None, description="A file below the recipe's directory, instead of run.")
     after: Literal["packages", "kernel"] = Field("packages", description="When: before the kernel is there, or after.")
-    network: bool = Field(False, description="Let it reach the network (then its result depends on more than the recipe).")
-    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+    network: bool = Field(
+        False, description="Let it reach the network (then its result depends on more than the recipe)."
+    )
+    environment: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables. They end up in keys and logs: no secrets."
     )
 
@@ -202,21 +241,17 @@ class Image(Table):
     size: ImageSize = Field("auto", description='"auto", or a size such as "2GiB"; at most 10GiB.')
     free: Size = Field("256MiB", description='Space to leave free when size is "auto".')
     filesystem: Literal["ext3", "ext4"] = Field("ext4", description="File system of the root.")
-    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,16}$")] = Field("root", description="Its label.")
+    label: Label = Field("root", description="Its label.")
 
 
 class Bundle(Table):
     """How the image becomes a bundle. Left out: an account, certificate and key are made once, and said so."""
 
-    account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] | None = Field(None, description="AWS account, twelve digits.")
+    account: Account | None = Field(None, description="AWS account, twelve digits.")
     certificate: str | None = Field(None, description="Your X.509 certificate (PEM).")
     private_key: str | None = Field(None, description="Its private key (PEM); only its path is ever kept.")
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = Field(
-        None, description="S3 bucket; ami-factory-ACCOUNT-REGION when left out."
-    )
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
-        None, description="Key prefix in the bucket; the recipe's name when left out."
-    )
+    bucket: Bucket | None = Field(None, description="S3 bucket; ami-factory-ACCOUNT-REGION when left out.")
+    prefix: Prefix | None = Field(None, description="Key prefix in the bucket; the recipe's name when left out.")
 
     @model_validator(mode="after")
     def _pair(self) -> "Bundle":
@@ -247,14 +282,20 @@ class Recipe(Table):
 
     extends: AuthorPath | None = Field(None, description="Another recipe, beside this one, to start from.")
     name: Name = Field(description="Name of the recipe: lower case letters, digits, dots and dashes.")
-    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")] = Field("1", description="Version, for people.")
+    version: Version = Field("1", description="Version, for people.")
     description: Annotated[str, Field(max_length=255)] = Field("", description="One line for people.")
-    architectures: tuple[Literal["x86_64", "i386"], ...] = Field(("x86_64",), min_length=1, description="x86_64, i386 or both.")
-    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(("pv",), min_length=1, description="pv; hvm is not built yet.")
-    instance_types: tuple[str, ...] = Field(("m1.small",), min_length=1, description="One AMI for each: fstab follows its disks.")
-    kernel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] = Field(description="A file under kernels/, without .toml.")
-    timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")] = Field("UTC", description="Time zone.")
-    locale: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]+$")] = Field("C.UTF-8", description="LANG of the system.")
+    architectures: tuple[Literal["x86_64", "i386"], ...] = Field(
+        ("x86_64",), min_length=1, description="x86_64, i386 or both."
+    )
+    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(
+        ("pv",), min_length=1, description="pv; hvm is not built yet."
+    )
+    instance_types: tuple[str, ...] = Field(
+        ("m1.small",), min_length=1, description="One AMI for each: fstab follows its disks."
+    )
+    kernel: KernelName = Field(description="A file under kernels/, without .toml.")
+    timezone: TimeZone = Field("UTC", description="Time zone.")
+    locale: Locale = Field("C.UTF-8", description="LANG of the system.")
     distribution: Distribution = Field(description="The distribution.")
     network: Network = Field(Network(), description="The network.")
     ssh: Ssh = Field(Ssh(), description="How root logs in.")

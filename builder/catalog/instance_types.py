@@ -1,0 +1,127 @@
+"""Instance types: what EC2 says of each (instance_types.json), and the disks that an instance-store AMI gets.
+
+Counts, sizes and architectures are DescribeInstanceTypes' facts (see refresh.py). Device names are not in them: EC2
+takes those from the AMI's block device mapping, with these classic places (EC2 Developer Guide, API version 2008-02-01,
+"Instance Storage"): /dev/sda1 is the root everywhere; on m1.small and c1.medium /dev/sda2 is ephemeral0, formatted, and
+/dev/sda3 is swap; elsewhere ephemeral0 is /dev/sdb, then sdc, sdd, sde. The swap volume of m1.small and c1.medium has
+900 MB and no other type has one (EC2 User Guide, "Instance store volumes").
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from builder.errors import RecipeError
+
+_FILE = Path(__file__).with_name("instance_types.json")
+_PARTITIONED = {"m1.small", "c1.medium"}
+_SWAP_GB = 1
+# These are trimmed when an instance starts, so they come without a file system (EC2 User Guide, "SSD instance store
+# volumes"); every other disk that is not NVMe may have been formatted by EC2.
+_TRIMMED = ("i2", "r3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk of the instance store."""
+
+    virtual: str
+    """EC2's name in a block device mapping: ephemeral0, ephemeral1, ... or swap."""
+    device: str
+    """The classic name without /dev/: sda2, sdb, ...; "" for NVMe, whose names are not stable."""
+    size_gb: int
+    kind: str
+    """hdd, ssd or nvme."""
+    formatted: bool
+    """EC2 hands it out with a file system (swap: with a swap area). Only ephemeral0 and swap are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceType:
+    """What EC2 offers under one name."""
+
+    name: str
+    architectures: tuple[str, ...]
+    virtualization: tuple[str, ...]
+    """pv, hvm or both."""
+    root_devices: tuple[str, ...]
+    """instance-store, ebs or both."""
+    memory_mib: int
+    vcpus: int
+    disks: tuple[Disk, ...]
+
+
+def instance_type(name: str) -> InstanceType:
+    """One type. RecipeError names the nearest when there is none of that name."""
+    # Reads one line: parsing all 1400 takes longer than a warm plan wants to spend.
+    text = _text()
+    begin = text.find(f'\n"{name}": [') if name.replace(".", "").replace("-", "").isalnum() else -1
+    if begin < 0:
+        raise unknown(name)
+    begin = text.index("[", begin)
+    return _parse(name, json.loads(text[begin : text.index("\n", begin)].rstrip(",")))
+
+
+def names() -> tuple[str, ...]:
+    """All types, sorted."""
+    return tuple(name for name in json.loads(_text()) if name != "source")
+
+
+def nearest(name: str) -> str:
+    """The type whose name looks most like this one, or "" when none does."""
+    found = difflib.get_close_matches(name.lower()[:40], names(), n=1, cutoff=0.5)
+    return found[0] if found else ""
+
+
+def unknown(name: str) -> RecipeError:
+    """The error for a type that EC2 does not have."""
+    near = nearest(name)
+    shown = "".join(c if c.isprintable() else "?" for c in name[:40])
+    return RecipeError(
+        f'"{shown}" is not an instance type' + (f'; did you mean "{near}"?' if near else ""),
+        hint="the types known are those of builder/catalog/instance_types.json",
+    )
+
+
+def source() -> str:
+    """Where the facts come from."""
+    return str(json.loads("{" + _text().split("\n", 2)[1].rstrip(",") + "}")["source"])
+
+
+@cache
+def _text() -> str:
+    return _FILE.read_text(encoding="ascii")
+
+
+def _parse(name: str, row: list[Any]) -> InstanceType:
+    architectures, virtualization, root_devices, memory, vcpus, disks, nvme = row
+    return InstanceType(
+        name=name,
+        architectures=tuple(architectures),
+        virtualization=tuple(virtualization),
+        root_devices=tuple(root_devices),
+        memory_mib=memory,
+        vcpus=vcpus,
+        disks=_disks(name, [(size, kind) for count, size, kind in disks for _ in range(count)], nvme),
+    )
+
+
+def _disks(name: str, sizes: list[tuple[int, str]], nvme: bool) -> tuple[Disk, ...]:
+    partitioned = name in _PARTITIONED
+    formats = not nvme and not name.startswith(_TRIMMED)
+    disks = [
+        Disk(
+            virtual=f"ephemeral{index}",
+            device="" if nvme else "sda2" if partitioned else f"sd{'bcdefghijklmnopqrstuvwxyz'[index]}",
+            size_gb=size,
+            kind="nvme" if nvme else kind,
+            formatted=formats and index == 0,
+        )
+        for index, (size, kind) in enumerate(sizes)
+    ]
+    if partitioned:
+        disks.append(Disk(virtual="swap", device="sda3", size_gb=_SWAP_GB, kind=disks[0].kind, formatted=True))
+    return tuple(disks)

@@ -1,0 +1,64 @@
+"""Regions and their partitions, and the local region, which is none of EC2's."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from builder.errors import RecipeError
+
+LOCAL = "local"
+# The regions that had instance store AMIs and PV-GRUB kernel images, known without reading botocore's files.
+_CLASSIC = {
+    "ap-northeast-1": "aws", "ap-southeast-1": "aws", "ap-southeast-2": "aws", "ca-central-1": "aws",
+    "cn-north-1": "aws-cn", "eu-central-1": "aws", "eu-west-1": "aws", "sa-east-1": "aws", "us-east-1": "aws",
+    "us-gov-west-1": "aws-us-gov", "us-west-1": "aws", "us-west-2": "aws",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A region: the local one has the partition "aws", as its clients expect."""
+
+    name: str
+    partition: str
+
+    @property
+    def is_local(self) -> bool:
+        """Emulated on this machine."""
+        return self.name == LOCAL
+
+
+def region(name: str) -> Region:
+    """One region. RecipeError names the nearest when there is none of that name."""
+    if name == LOCAL:
+        return Region(name=LOCAL, partition="aws")
+    if name in _CLASSIC:
+        return Region(name=name, partition=_CLASSIC[name])
+    known = _botocore_regions()
+    if name in known:
+        return Region(name=name, partition=known[name])
+    near = difflib.get_close_matches(name.lower()[:40], [LOCAL, *known], n=1, cutoff=0.5)
+    shown = "".join(c if c.isprintable() else "?" for c in name[:40])
+    raise RecipeError(
+        f'"{shown}" is not a region' + (f'; did you mean "{near[0]}"?' if near else ""),
+        hint='regions look like "us-east-1"; "local" is the one on this machine',
+    )
+
+
+def names() -> tuple[str, ...]:
+    """All regions that botocore knows, and the local one first."""
+    return (LOCAL, *sorted(_botocore_regions()))
+
+
+@cache
+def _botocore_regions() -> dict[str, str]:
+    """Region to partition, from botocore's data; its package is found, not imported."""
+    from importlib.util import find_spec
+
+    found = find_spec("botocore")
+    if found is None or found.origin is None:
+        return dict(_CLASSIC)
+    partitions = json.loads((Path(found.origin).parent / "data" / "endpoints.json").read_text(encoding="utf-8"))
+    return {name: each["partition"] for each in partitions["partitions"] for name in each["regions"]}

@@ -1,0 +1,190 @@
+"""What only several keys together, or the catalog, can say about a recipe.
+
+Works on the table as it was written, right or wrong, so that an author sees these findings beside the model's: what is
+of a wrong type is passed over here, since the model says so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.catalog.instance_types import InstanceType, instance_type, unknown
+from builder.catalog.kernels import kernel_names, load_kernel
+from builder.catalog.tables import Fault, shown, suggestion
+from builder.errors import BuilderError, RecipeError
+from builder.formats.toml import Key
+from builder.recipe.model import Recipe
+
+# What a running system makes itself: a file there would be hidden or lost.
+_NOT_IN_THE_IMAGE = ("/dev", "/proc", "/sys", "/run")
+_UNIQUE: tuple[Key, ...] = (
+    ("architectures",), ("virtualization",), ("instance_types",), ("distribution", "packages"),
+    ("distribution", "excludes"), ("ssh", "authorized_keys"),
+    ("services", "enable"), ("services", "disable"), ("services", "mask"),
+)  # fmt: skip
+Table = Mapping[str, Any]
+
+
+def check(table: Table, kernels: Path, *, extending: bool = False) -> list[Fault]:
+    """All findings."""
+    found = [*_duplicates(table), *_instance_types(table), *_users(table), *_files(table), *_services(table)]
+    found += [*_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
+    if extending and "name" not in table:
+        found.append(Fault(key=(), message="a recipe that extends another needs a name of its own", missing=True))
+    return found
+
+
+def _at(table: Table, key: Key) -> Any:
+    """The value at a key, or None."""
+    value: Any = table
+    for part in key:
+        if isinstance(part, int):
+            value = value[part] if isinstance(value, list) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _strings(table: Table, *key: str | int) -> list[tuple[Key, str]]:
+    """The texts of a list, with their keys; the default of a top-level key that is not written."""
+    value = _at(table, key)
+    if value is None and len(key) == 1:
+        default = Recipe.model_fields[str(key[0])].default
+        return [(key, each) for each in default] if isinstance(default, tuple) else []
+    found = enumerate(value) if isinstance(value, list) else ()
+    return [((*key, index), each) for index, each in found if isinstance(each, str)]
+
+
+def _tables(table: Table, *key: str) -> list[tuple[Key, Table]]:
+    value = _at(table, key)
+    found = enumerate(value) if isinstance(value, list) else ()
+    return [((*key, index), each) for index, each in found if isinstance(each, dict)]
+
+
+def _repeated(values: list[tuple[Key, str]], message: Callable[[str], str]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for key, value in values:
+        if value in seen:
+            yield Fault(key=key, message=message(value))
+        seen.add(value)
+
+
+def _duplicates(table: Table) -> Iterator[Fault]:
+    for key in _UNIQUE:
+        yield from _repeated(_strings(table, *key), lambda value: f"{shown(value)} stands here twice")
+
+
+def _instance_types(table: Table) -> Iterator[Fault]:
+    for key, name in _strings(table, "instance_types"):
+        try:
+            offered = instance_type(name)
+        except RecipeError:
+            yield Fault(key=key, message=unknown(name).brief)
+            continue
+        yield from _refused(table, key, offered)
+
+
+def _refused(table: Table, key: Key, offered: InstanceType) -> Iterator[Fault]:
+    """What one instance type cannot run."""
+    for _, architecture in _strings(table, "architectures"):
+        if architecture in ("x86_64", "i386") and architecture not in offered.architectures:
+            can = ", ".join(offered.architectures)
+            yield Fault(key=key, message=f"{offered.name} cannot run {architecture} (it runs {can})")
+    wanted = [each for _, each in _strings(table, "virtualization") if each in ("pv", "hvm")]
+    for virtualization in wanted:
+        if virtualization not in offered.virtualization:
+            can = ", ".join(offered.virtualization)
+            yield Fault(key=key, message=f"{offered.name} does not offer {virtualization} (it offers {can})")
+    if "pv" in wanted and "pv" in offered.virtualization and "instance-store" not in offered.root_devices:
+        yield Fault(key=key, message=f"{offered.name} cannot start from the instance store, only from EBS")
+
+
+def _users(table: Table) -> Iterator[Fault]:
+    users = _tables(table, "users")
+    names = [((*key, "name"), user["name"]) for key, user in users if isinstance(user.get("name"), str)]
+    yield from _repeated(names, lambda name: f"user {shown(name)} is given twice")
+    for key, name in names:
+        if name == "root":
+            yield Fault(key=key, message="root is there already: its keys belong in [ssh] authorized_keys")
+    # A boolean is an int to Python, and a fault to the model.
+    uids = [((*key, "uid"), str(user["uid"])) for key, user in users if type(user.get("uid")) is int]
+    yield from _repeated(uids, lambda uid: f"uid {uid} is given twice")
+    for key, _ in users:
+        yield from _repeated(
+            _strings(table, *key, "authorized_keys"), lambda value: f"{shown(value)} stands here twice"
+        )
+
+
+def _files(table: Table) -> Iterator[Fault]:
+    places = [
+        ((*key, "destination"), each["destination"])
+        for key, each in _tables(table, "files")
+        if isinstance(each.get("destination"), str)
+    ]
+    yield from _repeated(places, lambda place: f"two files go to {shown(place)}")
+    for key, place in places:
+        if place in _NOT_IN_THE_IMAGE or place.startswith(tuple(f"{each}/" for each in _NOT_IN_THE_IMAGE)):
+            yield Fault(key=key, message=f"{shown(place)} is made when the system starts: no file can be put there")
+
+
+def _services(table: Table) -> Iterator[Fault]:
+    """A unit that two lists want different things of."""
+    enabled = {unit for _, unit in _strings(table, "services", "enable")}
+    for word in ("disable", "mask"):
+        for key, unit in _strings(table, "services", word):
+            if unit in enabled:
+                yield Fault(key=key, message=f"{shown(unit)} stands under enable as well")
+
+
+def _packages(table: Table) -> Iterator[Fault]:
+    wanted = {name for _, name in _strings(table, "distribution", "packages")}
+    for key, name in _strings(table, "distribution", "excludes"):
+        if name in wanted:
+            yield Fault(key=key, message=f"{shown(name)} stands under packages as well")
+
+
+def _repositories(table: Table) -> Iterator[Fault]:
+    ids = [
+        ((*key, "id"), each["id"])
+        for key, each in _tables(table, "distribution", "repositories")
+        if isinstance(each.get("id"), str)
+    ]
+    yield from _repeated(ids, lambda name: f"two repositories are called {shown(name)}")
+
+
+def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
+    name = table.get("kernel")
+    if not isinstance(name, str):
+        return
+    known = kernel_names(kernels)
+    if name not in known:
+        near = suggestion(name, known) or f"; there are: {', '.join(known) or 'none'}"
+        yield Fault(key=("kernel",), message=f"{shown(name)} is not a file under {kernels}{near}")
+        return
+    try:
+        kernel = load_kernel(kernels, name)
+    except BuilderError as error:
+        yield Fault(key=("kernel",), message=f"{shown(name)} cannot be used: {error.brief}")
+        return
+    for key, architecture in _strings(table, "architectures"):
+        if architecture in ("x86_64", "i386") and architecture not in kernel.packages:
+            has = ", ".join(kernel.packages)
+            yield Fault(key=key, message=f"kernel {shown(name)} has no packages for {architecture} (it has {has})")
+
+
+def _templates(table: Table) -> Iterator[Fault]:
+    """The templates of [register], as far as they can be read without values."""
+    register = table.get("register")
+    if not isinstance(register, dict):
+        return
+    texts: list[tuple[Key, Any]] = [(("register", word), register.get(word)) for word in ("name", "description")]
+    tags = register.get("tags")
+    if isinstance(tags, dict):
+        texts += [(("register", "tags", name), value) for name, value in tags.items()]
+    for key, text in texts:
+        if isinstance(text, str) and ("{{" in text or "{%" in text):
+            from builder.recipe.templates import template_fault
+
+            message = template_fault(text)
+            if message:
+                yield Fault(key=key, message=message)

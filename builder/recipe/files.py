@@ -1,0 +1,184 @@
+"""From `[[files]]` to the files of the image: directories walked, templates rendered, digests taken."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.errors import RecipeError
+from builder.recipe.load import Loaded
+from builder.recipe.model import File
+from builder.recipe.templates import render_file, render_string
+from builder.stages.customise.spec import File as FileEntry
+
+__all__ = ("Collected", "collect", "find_source", "render_string", "script_text")
+
+MAX_FILES = 10_000
+MAX_TEXT = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """The files of a recipe, and where their bytes are."""
+
+    files: tuple[FileEntry, ...]
+    """In the recipe's order; the files of a directory by path."""
+    sources: Mapping[str, str]
+    """SHA-256 to the path of a file with these bytes, for files whose `text` is None."""
+
+
+def collect(loaded: Loaded, variables: Mapping[str, Any]) -> Collected:
+    """Read every file of the recipe once. RecipeError names the key and the file."""
+    entries: list[FileEntry] = []
+    sources: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for index, file in enumerate(loaded.recipe.files):
+        where = f"{loaded.path}: files[{index}]"
+        for entry, path in _entries(loaded, file, where, variables):
+            if entry.destination in taken:
+                raise RecipeError(f"{where}: {entry.destination} is also put there by {taken[entry.destination]}")
+            taken[entry.destination] = f"files[{index}]"
+            entries.append(entry)
+            if entry.text is None:
+                sources[entry.sha256] = str(path)
+            if len(entries) > MAX_FILES:
+                raise RecipeError(f"{where}: more than {MAX_FILES} files", hint="make a package of them")
+    for destination, who in taken.items():
+        for parent in Path(destination).parents:
+            if str(parent) in taken:
+                raise RecipeError(f"{loaded.path}: {who}: {destination} lies below {parent}, which is a file")
+    return Collected(files=tuple(entries), sources=sources)
+
+
+def script_text(loaded: Loaded, index: int) -> str:
+    """The text of scripts[index], from `run` or from its file."""
+    script = loaded.recipe.scripts[index]
+    if script.run is not None:
+        return script.run
+    where = f"{loaded.path}: scripts[{index}].source"
+    return _text(find_source(loaded, script.source or "", where), where)
+
+
+def find_source(loaded: Loaded, source: str, where: str) -> Path:
+    """The file or directory that a `source` or key means, in the first of the recipe's directories that has it."""
+    for directory in loaded.directories:
+        path = directory / source
+        if path.is_symlink() or path.exists():
+            _refuse_outside(path, directory, where)
+            return path
+    places = " or ".join(str(each) for each in loaded.directories)
+    raise RecipeError(f'{where}: there is no "{source}" in {places}')
+
+
+def _entries(loaded: Loaded, file: File, where: str, variables: Mapping[str, Any]) -> Iterator[tuple[FileEntry, Path]]:
+    if file.source is None:
+        text = file.content or ""
+        if file.template:
+            text = render_file(Path(f"{where}.content"), text, variables)
+        yield _text_entry(file, file.destination, text, executable=False), loaded.path
+        return
+    where = f"{where}.source"
+    path = find_source(loaded, file.source, where)
+    if not path.is_dir():
+        yield _entry(file, file.destination, path, where, variables), path
+        return
+    for each in _walk(path, path, where):
+        destination = f"{file.destination}/{each.relative_to(path)}"
+        if any(not c.isprintable() for c in destination):
+            raise RecipeError(f"{where}: a file name below {path} holds characters that cannot be printed")
+        yield _entry(file, destination, each, where, variables), each
+
+
+def _entry(file: File, destination: str, path: Path, where: str, variables: Mapping[str, Any]) -> FileEntry:
+    if file.template:
+        text = render_file(path, _text(path, where), variables)
+        return _text_entry(file, destination, text, executable=os.access(path, os.X_OK))
+    mode = _regular(path, where)
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise RecipeError(f"{where}: {path}: cannot be read: {error.strerror}") from None
+    return FileEntry(
+        destination=destination,
+        owner=file.owner,
+        group=file.group,
+        mode=_mode(file, executable=bool(mode & 0o100)),
+        sha256=digest,
+    )
+
+
+def _text_entry(file: File, destination: str, text: str, *, executable: bool) -> FileEntry:
+    return FileEntry(
+        destination=destination,
+        owner=file.owner,
+        group=file.group,
+        mode=_mode(file, executable=executable),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        text=text,
+    )
+
+
+def _mode(file: File, *, executable: bool) -> int:
+    return int(file.mode, 8) if file.mode is not None else 0o755 if executable else 0o644
+
+
+def _walk(directory: Path, root: Path, where: str) -> Iterator[Path]:
+    """All files below a directory, by name; links only where they lead to a file inside it."""
+    try:
+        found = sorted(directory.iterdir())
+    except OSError as error:
+        raise RecipeError(f"{where}: {directory}: cannot be read: {error.strerror}") from None
+    for path in found:
+        if path.is_symlink():
+            _refuse_outside(path, root, where)
+            if path.is_dir():
+                raise RecipeError(f"{where}: {path} is a link to a directory: copy the directory, or list it by itself")
+            yield path
+        elif path.is_dir():
+            yield from _walk(path, root, where)
+        else:
+            yield path
+
+
+def _refuse_outside(path: Path, root: Path, where: str) -> None:
+    """Follow links, and refuse a path that they lead out of `root`."""
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise RecipeError(f"{where}: {path} is a link that leads nowhere") from None
+    if not real.is_relative_to(root.resolve()):
+        raise RecipeError(
+            f"{where}: {path} is a link that leads out of {root}",
+            hint="a recipe reads files of its own only: copy it there",
+        )
+
+
+def _regular(path: Path, where: str) -> int:
+    """The mode of a regular file; devices, pipes and sockets are refused before they are opened."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise RecipeError(f"{where}: {path}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise RecipeError(f"{where}: {path} is not a regular file")
+    return mode
+
+
+def _text(path: Path, where: str) -> str:
+    _regular(path, where)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise RecipeError(f"{where}: {path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_TEXT:
+        raise RecipeError(f"{where}: {path} is larger than {MAX_TEXT // 1024} KiB, too large for a text")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: not UTF-8 text", hint="leave out template = true") from None
