@@ -1,0 +1,68 @@
+"""Clients of AWS, or of a region at another endpoint.
+
+botocore alone, without boto3's layer over it: the same clients, and 0.03 s less in a run that has nothing to do.
+Credentials come from botocore's own chain (environment, profiles, SSO, instance role).
+"""
+
+from typing import Any, Protocol
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from builder import __version__
+from builder.cloud.errors import Client, is_loopback, unanswered
+
+LOCAL = "local"
+POOL = 10
+"""Connections, and so requests at once, of one client: boto3's default."""
+
+_LOCAL_SIGNING_REGION = "us-east-1"
+
+
+class Surroundings(Protocol):
+    """What a client depends on besides the region: how this machine reaches it. stages.contract.Surroundings is one."""
+
+    @property
+    def endpoint_url(self) -> str | None: ...
+    @property
+    def profile(self) -> str | None: ...
+
+
+def client(service: str, surroundings: Surroundings, region: str) -> Client:
+    """A client of `ec2`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
+
+    With an endpoint of its own a region need not have credentials: where none are configured, the words "local" stand
+    in for them. Nobody asks the metadata service for a role then, which takes seconds outside of EC2.
+    """
+    endpoint = surroundings.endpoint_url
+    try:
+        session = botocore.session.Session(profile=surroundings.profile)
+        session.user_agent_name, session.user_agent_version = "ami-factory", __version__
+        if endpoint:
+            session.get_component("credential_provider").remove("iam-role")
+            if session.get_credentials() is None:
+                session.set_credentials("local", "local")
+        return session.create_client(
+            service,
+            region_name=_LOCAL_SIGNING_REGION if region == LOCAL else region,
+            endpoint_url=endpoint,
+            config=_config(service, endpoint),
+        )
+    except BotoCoreError as error:
+        raise unanswered(endpoint or region, f"the region {region}", error) from error
+
+
+def _config(service: str, endpoint: str | None) -> Config:
+    options: dict[str, Any] = {
+        "max_pool_connections": POOL,
+        "retries": {"mode": "adaptive", "total_max_attempts": 8},
+        "connect_timeout": 10,
+        "read_timeout": 60,
+    }
+    if is_loopback(endpoint):
+        # What listens on this machine answers at once or is not there; a proxy could not reach it.
+        options |= {"retries": {"mode": "standard", "total_max_attempts": 3}, "proxies": {}, "connect_timeout": 3}
+    if service == "s3" and endpoint:
+        options["s3"] = {"addressing_style": "path"}
+    return Config(**options)

@@ -1,0 +1,211 @@
+"""The cryptography of EC2's bundle format, and nothing else that uses cryptography of this age.
+
+Everything here is weak by today's measure and demanded by the format, which EC2, ec2-ami-tools and euca2ools read in
+no other way: AES-128 in CBC mode without authentication, session keys wrapped with RSA PKCS #1 v1.5, signatures over
+SHA-1. It protects a bundle from nobody who may read the bucket's EC2 side; integrity on the way is the business of the
+part digests and of S3's checksums. Do not use it for anything new.
+
+Certificates are used for their key only. Dates, issuer and key usage are not looked at and must not be: EC2's own
+certificate ended in 2006 and is the one that EC2 uses. Certificates are told apart by fingerprint.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.errors import BuilderError, HostError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+    from cryptography.hazmat.primitives.ciphers import CipherContext
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKey:
+    """What one bundle is encrypted with; its values never show in a repr."""
+
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+
+def new_session_key() -> SessionKey:
+    """16 random bytes for each."""
+    return SessionKey(key=secrets.token_bytes(16), iv=secrets.token_bytes(16))
+
+
+class Encryptor:
+    """One CBC stream: AES-128, PKCS #7 padding, no salt header."""
+
+    def __init__(self, session: SessionKey) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, modes
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+        self._context: CipherContext = Cipher(AES(session.key), modes.CBC(session.iv)).encryptor()
+        self._buffer = bytearray()
+        self._length = 0
+
+    def update(self, data: bytes) -> memoryview:
+        """The ciphertext that is ready; valid until the next call."""
+        if len(self._buffer) < len(data) + 15:
+            self._buffer = bytearray(len(data) + 15)
+        self._length += len(data)
+        return memoryview(self._buffer)[: self._context.update_into(data, self._buffer)]
+
+    def finish(self) -> bytes:
+        """The padded end: a whole block of padding when the plain text was a multiple of 16."""
+        pad = 16 - self._length % 16
+        return self._context.update(bytes([pad]) * pad) + self._context.finalize()
+
+
+class Decryptor:
+    """The way back."""
+
+    def __init__(self, session: SessionKey) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, modes
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.padding import PKCS7
+
+        self._context: CipherContext = Cipher(AES(session.key), modes.CBC(session.iv)).decryptor()
+        self._padding = PKCS7(128).unpadder()
+
+    def update(self, data: bytes) -> bytes:
+        return self._padding.update(self._context.update(data))
+
+    def finish(self) -> bytes:
+        """BuilderError when the stream is cut short or the key is another one."""
+        try:
+            return self._padding.update(self._context.finalize()) + self._padding.finalize()
+        except ValueError as error:
+            raise BuilderError("the bundle does not decrypt: it is cut short, or the key is another one") from error
+
+
+def fingerprint(pem: bytes, where: str = "the certificate") -> str:
+    """SHA-256 of the DER form of the first certificate, in hex. Needs no cryptography: a warm plan asks for it."""
+    found = _CERTIFICATE.search(pem)
+    try:
+        if found is None:
+            raise ValueError("no certificate")
+        return hashlib.sha256(base64.b64decode(b"".join(found[1].split()), validate=True)).hexdigest()
+    except (ValueError, binascii.Error) as error:
+        raise BuilderError(
+            f"{where} is not a certificate in PEM form",
+            hint="give an X.509 certificate that starts with -----BEGIN CERTIFICATE-----",
+        ) from error
+
+
+def load_public_key(pem: bytes, where: str = "the certificate") -> "RSAPublicKey":
+    """The RSA key of a certificate, of X.509 version 1 too."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    fingerprint(pem, where)
+    try:
+        key = x509.load_pem_x509_certificate(pem).public_key()
+    except ValueError as error:
+        raise BuilderError(f"{where} is not a certificate that can be read", detail=str(error)) from error
+    if not isinstance(key, RSAPublicKey):
+        raise BuilderError(f"{where} has no RSA key", hint="EC2 bundles know RSA only: make a certificate with one")
+    return key
+
+
+def load_private_key(pem: bytes, where: str = "the private key") -> "RSAPrivateKey":
+    """An RSA private key without a pass phrase, PKCS #1 or PKCS #8."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise BuilderError(
+            f"{where} is protected by a pass phrase", hint="take it off: openssl rsa -in KEY -out KEY.plain"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BuilderError(f"{where} is not a private key in PEM form") from error
+    if not isinstance(key, RSAPrivateKey):
+        raise BuilderError(f"{where} is not an RSA key", hint="EC2 bundles know RSA only")
+    return key
+
+
+def make_pair() -> tuple[bytes, bytes]:
+    """A new private key and a certificate of its own for it, both PEM. It names nobody: readers use its key only."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ami-factory bundles")])
+    begin = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin.replace(year=2100))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def fits(private_key: "RSAPrivateKey", certificate: bytes) -> bool:
+    """Whether the key is the private half of the certificate's."""
+    return private_key.public_key().public_numbers() == load_public_key(certificate).public_numbers()
+
+
+def wrap(secret: bytes, public_key: "RSAPublicKey") -> str:
+    """A session key or IV for one reader. What is wrapped is the hex text, not the bytes. Random at every call."""
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+    return public_key.encrypt(secret.hex().encode("ascii"), PKCS1v15()).hex()
+
+
+def unwrap(wrapped: str, private_key: "RSAPrivateKey") -> bytes:
+    """The way back. BuilderError when the key is another one."""
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+    try:
+        return bytes.fromhex(private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15()).decode("ascii"))
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise BuilderError("this private key does not open the bundle") from error
+
+
+def sign(data: bytes, private_key: "RSAPrivateKey") -> bytes:
+    """RSA, PKCS #1 v1.5, SHA-1."""
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA1
+
+    try:
+        return private_key.sign(data, PKCS1v15(), SHA1())
+    except (UnsupportedAlgorithm, InternalError) as error:
+        raise HostError(
+            "this machine's OpenSSL does not sign with SHA-1, which EC2's bundles demand",
+            hint="use the cryptography package from PyPI (it brings its own OpenSSL), or run: "
+            "update-crypto-policies --set DEFAULT:SHA1",
+        ) from error
+
+
+def verify(data: bytes, signature: bytes, public_key: "RSAPublicKey") -> bool:
+    """Whether `signature` is over exactly these bytes."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA1
+
+    try:
+        public_key.verify(signature, data, PKCS1v15(), SHA1())
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""Reading a file block by block without reading its holes."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from builder.errors import BuilderError
+
+BLOCK = 1 << 20
+"""Bytes in a block: large enough that a thread's work outweighs handing it over, small enough for constant memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """`length` bytes of a stream; `data` is None where all of them are zeros."""
+
+    length: int
+    data: bytes | bytearray | None = None
+
+
+def read_blocks(descriptor: int, size: int, length: int = BLOCK) -> Iterator[Block]:
+    """The first `size` bytes of an open file, in blocks of `length` and a last one that may be shorter.
+
+    The blocks depend on the content only: zeros are the same whether a hole or written. BuilderError if the file ends
+    early.
+    """
+    zeros = bytes(length)
+    start, end = _next_extent(descriptor, 0, size)
+    for offset in range(0, size, length):
+        stop = min(offset + length, size)
+        if start >= stop:
+            yield Block(length=stop - offset)
+            continue
+        if start <= offset and stop <= end:
+            data: bytes | bytearray = _read(descriptor, offset, stop)
+        else:
+            data = bytearray(stop - offset)
+            while start < stop:
+                first, last = max(start, offset), min(end, stop)
+                data[first - offset : last - offset] = _read(descriptor, first, last)
+                if end > stop:
+                    break
+                start, end = _next_extent(descriptor, last, size)
+        empty = data == (zeros if len(data) == length else bytes(len(data)))
+        yield Block(length=len(data), data=None if empty else data)
+        if end <= stop:
+            start, end = _next_extent(descriptor, stop, size)
+
+
+def _next_extent(descriptor: int, offset: int, size: int) -> tuple[int, int]:
+    """Where the next bytes that are not a hole start and end, from `offset` on; (size, size) if there are none."""
+    try:
+        start = os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # only a hole is left
+            return size, size
+        if error.errno == errno.EINVAL:  # a file system that does not know: all of it is data
+            return offset, size
+        raise
+    if start >= size:
+        return size, size
+    return start, min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+
+
+def _read(descriptor: int, start: int, stop: int) -> bytes:
+    data = os.pread(descriptor, stop - start, start)
+    while len(data) < stop - start:
+        more = os.pread(descriptor, stop - start - len(data), start + len(data))
+        if not more:
+            raise BuilderError(f"the image ended at byte {start + len(data)} while it was being read")
+        data += more
+    return data

@@ -1,0 +1,81 @@
+"""Finds the AMI by its key tag, or registers it; the tag travels in the call itself."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from builder.cloud import ec2, session
+from builder.cloud.errors import Client
+from builder.errors import RegionError
+from builder.stages.contract import Result, StageContext
+from builder.stages.register.spec import RegisterSpec
+
+_LOOKS = 6
+"""How often a name that is taken is looked up: what EC2 refuses as a duplicate, its reads may not show yet."""
+
+
+def run(spec: RegisterSpec, context: StageContext) -> Result:
+    """The AMI of this key, available. Two builders at once end with the same AMI."""
+    client = session.client("ec2", context.surroundings, spec.region)
+    image = ec2.images_by_key(client, [context.key]).get(context.key)
+    if image is not None:
+        return _result(image, found=True)
+    location = context.input("upload").result["location"]
+    try:
+        image_id, found = ec2.register_image(client, request(spec, context.key, location)), False
+    except ec2.NameTaken:
+        image_id, found = taken_by(client, spec.name, context.key).id, True
+    context.progress("register", 0, 1, "AMIs")
+    image = ec2.wait_available(client, image_id)
+    context.progress("register", 1, 1, "AMIs")
+    return _result(image, found=found)
+
+
+def request(spec: RegisterSpec, key: str, location: str) -> dict[str, Any]:
+    """The RegisterImage call: only the fields that apply."""
+    tags = {**dict(spec.tags), "Name": spec.name, ec2.KEY_TAG: key}
+    asked: dict[str, Any] = {
+        "Name": spec.name,
+        "Description": spec.description,
+        "ImageLocation": location,
+        "Architecture": spec.architecture,
+        "VirtualizationType": spec.virtualization,
+        "KernelId": spec.kernel_id,
+        "RamdiskId": spec.ramdisk_id,
+        "RootDeviceName": spec.root_device_name,
+        "BlockDeviceMappings": [
+            {"DeviceName": device, "VirtualName": virtual} for device, virtual in spec.block_device_mappings
+        ],
+        "TagSpecifications": [
+            {"ResourceType": "image", "Tags": [{"Key": name, "Value": tags[name]} for name in sorted(tags)]}
+        ],
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+def taken_by(client: Client, name: str, key: str, *, sleep: Callable[[float], None] = time.sleep) -> ec2.Image:
+    """The AMI that has the name, when it is of this key: another builder was quicker. RegionError for any other AMI."""
+    for _, pause in zip(range(_LOOKS), ec2.pauses(), strict=False):
+        image = ec2.image_by_name(client, name)
+        if image is not None and image.key == key:
+            return image
+        if image is not None:
+            raise _name_taken(image)
+        sleep(pause)
+    raise RegionError(
+        f'the name "{name}" is taken, by an AMI that the region does not show',
+        hint="wait a minute and run it again; if it stays so, change register.name in the recipe",
+    )
+
+
+def _result(image: ec2.Image, *, found: bool) -> Result:
+    return {"image_id": image.id, "name": image.name, "location": image.location, "found": found}
+
+
+def _name_taken(image: ec2.Image) -> RegionError:
+    maker = f"built by ami-factory for the key {image.key[:12]}" if image.key else "not built by ami-factory"
+    return RegionError(
+        f'the name "{image.name}" is taken by {image.id}',
+        detail=f"{image.id} was made {image.created or 'some time ago'}, {maker}; it is at {image.location}.",
+        hint=f"deregister it (aws ec2 deregister-image --image-id {image.id}), or change register.name in the recipe",
+    )
