@@ -144,6 +144,13 @@ class LocalExecutor:
                 plan = Plan(variants=(), steps=(each,), goals=(), by_key={each.key: each})
                 self.execute(plan, (action,), listener)
 
+    def ask(self, module: str, step: Step, listener: Listener) -> dict[str, Any]:
+        """Run a function that only answers: like a step, in its own process, but its output is not kept."""
+        with self.store.workspace(step.key) as room:
+            return self.run_function(
+                module, step=step, output=room.output, scratch=room.scratch, say=lambda call: call(listener)
+            )
+
     def _one(self, action: Action, events: "queue.Queue[Any]", listener: Listener) -> None:
         """In a thread of the pool: run one step and say how it ended."""
         step = action.step
@@ -214,6 +221,7 @@ class LocalExecutor:
             scratch=str(scratch),
             surroundings=self.place.surroundings(self.store.trees, step.sources),
         )
+        self.store.job_path(step.key).write_text(json.dumps(asdict(job)))  # what `ami-factory shell` looks into
         command = [sys.executable, "-m", "builder.worker"]
         line = inside(command) if STAGES[step.stage].namespace else [*TIED, *command]
         with self._lock:
@@ -257,7 +265,14 @@ class LocalExecutor:
                 error = event["error"]
                 raise _failure(step, log, error["brief"], error["detail"], error["hint"], Exit(error["exit"]))
             elif "bug" in event:
-                raise _failure(step, log, f"unexpected {event['bug']}", "", "this is a bug of ours; the log has the traceback", Exit.BUILD)
+                raise _failure(
+                    step,
+                    log,
+                    f"unexpected {event['bug']}",
+                    "",
+                    "this is a bug of ours; the log has the traceback",
+                    Exit.BUILD,
+                )
         if self._stopped:
             raise Interrupted("interrupted")
         raise _failure(step, log, f"its process ended with exit code {worker.wait()}", "", "", Exit.BUILD)

@@ -39,7 +39,11 @@ class Lock:
     def source_epoch(self) -> int:
         """Newest build time of any locked package: the one clock of the build."""
         return max(
-            (each.build_time for lock in self.architectures.values() for each in (*lock.packages, *lock.kernel_packages)),
+            (
+                each.build_time
+                for lock in self.architectures.values()
+                for each in (*lock.packages, *lock.kernel_packages)
+            ),
             default=0,
         )
 
@@ -66,7 +70,9 @@ def load_lock(path: Path) -> Lock | None:
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:
-        raise RecipeError(f"{path}: not a lock: {error}", hint="make it anew: ami-factory lock RECIPE --update") from None
+        raise RecipeError(
+            f"{path}: not a lock: {error}", hint="make it anew: ami-factory lock RECIPE --update"
+        ) from None
     try:
         if table["format"] != FORMAT:
             raise RecipeError(f"{path}: made by another version", hint="run: ami-factory lock RECIPE --update")
@@ -84,9 +90,7 @@ def load_lock(path: Path) -> Lock | None:
             },
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise RecipeError(
-            f"{path}: damaged: {error}", hint="make it anew: ami-factory lock RECIPE --update"
-        ) from None
+        raise RecipeError(f"{path}: damaged: {error}", hint="make it anew: ami-factory lock RECIPE --update") from None
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -109,9 +113,7 @@ def package_sources(recipe: Recipe, keys: Mapping[str, str]) -> tuple[PackageSou
 def _package_source(repository: Repository, keys: Mapping[str, str]) -> PackageSource:
     if repository.repack:
         # What we make here is signed as a whole: repomd.xml holds the digests of all packages.
-        return PackageSource(
-            id=repository.id, input=f"repository.{repository.id}", gpgcheck=False, repo_gpgcheck=True
-        )
+        return PackageSource(id=repository.id, input=f"repository.{repository.id}", gpgcheck=False, repo_gpgcheck=True)
     return PackageSource(
         id=repository.id,
         baseurl=repository.baseurl,
@@ -167,7 +169,7 @@ def resolve(
         if kernel_names is None:
             raise RecipeError(
                 f"kernel {kernel.name} has no packages for {architecture}",
-                hint=f"kernels/{kernel.name}.toml: packages.{architecture}, or leave {architecture} out of architectures",
+                hint=f"add packages.{architecture} to kernels/{kernel.name}.toml, or leave {architecture} out",
             )
         architectures[architecture] = _resolve_one(recipe, architecture, kernel_names, key_files, keys, resolver)
     return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys), architectures=architectures)

@@ -1,15 +1,43 @@
 """Looks at what is there: the store by stat, the region by one question for all of a plan."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from builder.plan.decide import Observed
 from builder.plan.step import Plan
+from builder.stages.contract import Surroundings
 from builder.store.local import LocalStore
 
 
-def observe(plan: Plan, store: LocalStore, *, region: Any = None) -> Observed:
-    """What of a plan is there. `region` is asked once (builder/cloud/ec2.py: Region); None means offline."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A region that can be asked. Clients are made when the first question comes: that costs a third of a second."""
+
+    name: str
+    surroundings: Surroundings
+
+    def registered(self, keys: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+        """Results of the register steps whose AMIs the region has, by key: one call."""
+        from builder.cloud.ec2 import images_by_key
+        from builder.cloud.session import client
+
+        found = images_by_key(client("ec2", self.surroundings, self.name), keys)
+        return {
+            key: {"image_id": image.id, "name": image.name, "location": image.location, "found": True}
+            for key, image in found.items()
+        }
+
+    def uploaded(self, result: Mapping[str, Any]) -> bool:
+        """Whether the bundle manifest of an upload's receipt is still in S3."""
+        from builder.cloud.s3 import exists
+        from builder.cloud.session import client
+
+        return exists(client("s3", self.surroundings, self.name), result["bucket"], result["manifest"])
+
+
+def observe(plan: Plan, store: LocalStore, *, region: Region | None = None) -> Observed:
+    """What of a plan is there. `region` is asked once; None means offline."""
     stored = frozenset(each.key for each in plan.steps if store.has(each.key))
     if region is None:
         return Observed(stored=stored, asked=False)

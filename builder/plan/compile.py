@@ -30,7 +30,8 @@ IDENTITY = uuid.UUID("6f1c7a0e-6d5b-4f0b-9d3c-2f3f0a6f5d11")  # The name space o
 class Sources:
     """What loading read for the recipe, besides its tables."""
 
-    files: tuple[File, ...] = ()
+    files: Mapping[str, tuple[File, ...]]
+    """By architecture: a template may ask for it."""
     scripts: tuple[tuple[str, Script], ...] = ()
     """("packages" or "kernel", script)"""
     paths: Mapping[str, str]
@@ -92,17 +93,21 @@ def variants(
 
 def _check(kind: InstanceType, architecture: str, virtual: str) -> None:
     if architecture not in kind.architectures:
-        raise RecipeError(
-            f"{kind.name} cannot run {architecture}", hint=f"it runs {', '.join(kind.architectures)}"
-        )
-    if {"pv": "paravirtual", "hvm": "hvm"}[virtual] not in kind.virtualization:
+        raise RecipeError(f"{kind.name} cannot run {architecture}", hint=f"it runs {', '.join(kind.architectures)}")
+    if virtual not in kind.virtualization:
         raise RecipeError(
             f"{kind.name} cannot run {virtual} images", hint=f"it runs {', '.join(kind.virtualization)} images"
         )
 
 
 def compile_plan(
-    recipe: Recipe, kernel: Kernel, lock: Lock, sources: Sources, made: Made, target: Target, wanted: tuple[Variant, ...]
+    recipe: Recipe,
+    kernel: Kernel,
+    lock: Lock,
+    sources: Sources,
+    made: Made,
+    target: Target,
+    wanted: tuple[Variant, ...],
 ) -> Plan:
     """The merged plan of the wanted variants."""
     return merge(
@@ -151,7 +156,7 @@ def _chain(
     yield packages
     layers: list[tuple[str, Step]] = [("packages", packages)]
 
-    for each in _customise(recipe, sources, epoch, layers, "packages"):
+    for each in _customise(recipe, sources, variant.architecture, epoch, layers, "packages"):
         yield each
         layers.append((each.label, each))
 
@@ -173,7 +178,7 @@ def _chain(
     yield kernel_step
     layers.append(("kernel", kernel_step))
 
-    for each in _customise(recipe, sources, epoch, layers, "kernel"):
+    for each in _customise(recipe, sources, variant.architecture, epoch, layers, "kernel"):
         yield each
         layers.append((each.label, each))
 
@@ -222,7 +227,7 @@ def _chain(
     yield verify
 
     aki = _aki(kernel, variant)
-    ephemeral = tuple((disk.virtual, disk.device) for disk in disks)
+    ephemeral = tuple((disk.virtual, disk.device) for disk in disks if disk.device)
     bundle = step(
         "bundle",
         BundleSpec(
@@ -263,21 +268,22 @@ def _chain(
 
 
 def _customise(
-    recipe: Recipe, sources: Sources, epoch: int, layers: list[tuple[str, Step]], after: str
+    recipe: Recipe, sources: Sources, architecture: str, epoch: int, layers: list[tuple[str, Step]], after: str
 ) -> Iterator[Step]:
     """The author's layers: users and files as one step (before the kernel), then a step for each script."""
     below = list(layers)
+    files = sources.files.get(architecture, ())
     users = tuple(
         User(name=u.name, uid=u.uid, groups=u.groups, home=u.home or "", shell=u.shell, sudo=u.sudo)
         for u in recipe.users
     )
-    if after == "packages" and (users or sources.files):
+    if after == "packages" and (users or files):
         each = step(
             "customise",
-            CustomiseSpec(source_epoch=epoch, users=users, files=sources.files),
+            CustomiseSpec(source_epoch=epoch, users=users, files=files),
             label="customise.files",
             inputs=below,
-            sources=tuple((f.sha256, sources.paths[f.sha256]) for f in sources.files if f.text is None),
+            sources=tuple((f.sha256, sources.paths[f.sha256]) for f in files if f.text is None),
         )
         yield each
         below.append((each.label, each))
@@ -294,7 +300,11 @@ def _customise(
 
 
 def _configure_spec(
-    recipe: Recipe, kernel: Kernel, packages: tuple, kind: InstanceType, epoch: int  # type: ignore[type-arg]
+    recipe: Recipe,
+    kernel: Kernel,
+    packages: tuple,
+    kind: InstanceType,
+    epoch: int,  # type: ignore[type-arg]
 ) -> ConfigureSpec:
     naming = kernel.pv.disks
     root = f"/dev/{naming}a1"
@@ -304,7 +314,9 @@ def _configure_spec(
             hostname="" if recipe.network.hostname == "metadata" else recipe.network.hostname,
         ),
         ssh=SshSpec(authorized_keys=recipe.ssh.authorized_keys, metadata_key=recipe.ssh.metadata_key),
-        users=tuple(UserKeys(name=u.name, authorized_keys=u.authorized_keys) for u in recipe.users if u.authorized_keys),
+        users=tuple(
+            UserKeys(name=u.name, authorized_keys=u.authorized_keys) for u in recipe.users if u.authorized_keys
+        ),
         services=ServicesSpec(
             enable=recipe.services.enable, disable=recipe.services.disable, mask=recipe.services.mask
         ),
@@ -350,6 +362,8 @@ def _register_spec(
         "virtualization": variant.virtualization,
         "instance_type": variant.instance_type,
         "kernel": variant.kernel,
+        "region": variant.region,
+        "account": variant.account,
         "key12": upload_key[:12],
     }
     name = render_string(recipe.register_.name, words, "register.name")

@@ -63,7 +63,9 @@ def decide(
     """
     again = _behind(plan, rebuild)
     wanted: dict[str, None] = {}
-    goals = [each for each in plan.steps if each.stage == until] if until else [plan.by_key[key] for _, key in plan.goals]
+    goals = (
+        [each for each in plan.steps if each.stage == until] if until else [plan.by_key[key] for _, key in plan.goals]
+    )
     pending = [*goals, *(plan.by_key[key] for key in again)]
     while pending:
         each = pending.pop()
@@ -132,7 +134,9 @@ def require_cached(actions: tuple[Action, ...], stage: str) -> None:
     """BuilderError when a step of `stage` would run."""
     for each in actions:
         if each.step.stage == stage and each.do is Do.RUN:
-            raise BuilderError(f"{each.step.label} would run, but --require-cached {stage} was asked", detail=each.reason)
+            raise BuilderError(
+                f"{each.step.label} would run, but --require-cached {stage} was asked", detail=each.reason
+            )
 
 
 def check_stage(name: str, option: str) -> None:

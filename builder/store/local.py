@@ -1,11 +1,11 @@
 """The store on this machine's disk.
 
-    objects/ab/KEY/          a finished output and object.json
-    leases/KEY               locked (flock) while a build makes KEY: the kernel lets go when the builder dies
-    work/TOKEN/  TOKEN.lock  what a running step writes; whoever finds it unlocked sweeps it
-    trees/DIGEST/            unpacked layers, a cache
-    logs/KEY.log             the last run of a step
-    history/RECIPE/VARIANT   the steps of the last finished build, to say what changed
+objects/ab/KEY/          a finished output and object.json
+leases/KEY               locked (flock) while a build makes KEY: the kernel lets go when the builder dies
+work/TOKEN/  TOKEN.lock  what a running step writes; whoever finds it unlocked sweeps it
+trees/DIGEST/            unpacked layers, a cache
+logs/KEY.log             the last run of a step
+history/RECIPE/VARIANT   the steps of the last finished build, to say what changed
 """
 
 import fcntl
@@ -38,6 +38,9 @@ class LocalStore:
 
     def log_path(self, key: str) -> Path:
         return self.root / "logs" / f"{key}.log"
+
+    def job_path(self, key: str) -> Path:
+        return self.root / "logs" / f"{key}.job"
 
     def object_path(self, key: str) -> Path:
         return self.root / "objects" / key[:2] / key
@@ -124,13 +127,25 @@ class LocalStore:
         for path in sorted((self.root / "objects").glob("*/*/object.json")):
             yield self.get(path.parent.name)
 
+    def used_last(self) -> set[str]:
+        """Keys of the last finished build of every variant."""
+        found: set[str] = set()
+        for path in (self.root / "history").glob("*/*.json"):
+            try:
+                found |= {str(entry["key"]) for entry in json.loads(path.read_bytes()).values()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return found
+
     def find(self, short: str) -> str:
         """The one key that starts with `short`; BuilderError when none or several do."""
         where = self.root
         keys = {p.name for p in where.glob(f"objects/*/{short}*")} | {p.stem for p in where.glob(f"logs/{short}*.log")}
         if len(keys) != 1:
             found = "no step" if not keys else f"{len(keys)} steps"
-            raise BuilderError(f"{found} in {self.root} with a key that starts with {short}", hint="see: ami-factory plan RECIPE")
+            raise BuilderError(
+                f"{found} in {self.root} with a key that starts with {short}", hint="see: ami-factory plan RECIPE"
+            )
         return keys.pop()
 
     def now(self) -> int:
@@ -150,7 +165,9 @@ def _locked(path: Path, *, wait: bool) -> Iterator[None]:
         try:
             fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HostError(f"{path} cannot be written: {error.strerror}", hint="free some space, or use --store") from None
+            raise HostError(
+                f"{path} cannot be written: {error.strerror}", hint="free some space, or use --store"
+            ) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # The holder before us may have removed the file: then ours is no longer the one others lock.

@@ -1,0 +1,262 @@
+"""The verbs check, lock, plan, build."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output, progress
+from builder.errors import RecipeError
+from builder.factory import LOCAL, Factory, Prepared
+from builder.plan.decide import Action, Do, check_stage, require_cached
+from builder.plan.step import Plan
+
+Until = Annotated[
+    str, typer.Option("--until", help="Stop after this stage; stdout: its output's path.", show_default=False)
+]
+Rebuild = Annotated[
+    str, typer.Option("--rebuild", help="Run this stage again, and the local ones behind it.", show_default=False)
+]
+RequireCached = Annotated[
+    str, typer.Option("--require-cached", help="Fail if this stage would have to run.", show_default=False)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the region: take receipts at their word.")]
+Update = Annotated[bool, typer.Option("--update", help="Resolve the packages anew.")]
+
+
+def check(recipes: o.Recipes, json: o.Json = False) -> None:
+    """Validate recipes: every error at once, with file, line and column.
+
+    Example: ami-factory check recipes/*.toml
+    """
+    factory = o.factory()
+    problems: list[str] = []
+    good: list[str] = []
+    for path in recipes:
+        try:
+            prepared = factory.prepare(path)
+            good.append(str(path))
+            if not json:
+                output.say(f"{path}: good{_lock_state(prepared)}")
+        except RecipeError as error:
+            problems += [error.brief, *error.detail.splitlines()]
+            if not json:
+                output.show_error(error)
+    if json:
+        output.document("check", good=good, errors=problems)
+    if problems:
+        raise typer.Exit(2)
+
+
+def _lock_state(prepared: Prepared) -> str:
+    if prepared.stale:
+        return "; its lock no longer fits and will be made anew"
+    return "" if prepared.lock else "; not locked yet"
+
+
+def lock(
+    recipes: o.Recipes,
+    update: Update = False,
+    store: o.StorePath = None,
+    jobs: o.Jobs = 0,
+    json: o.Json = False,
+    quiet: o.QuietFlag = False,
+) -> None:
+    """Pin every package of a recipe in NAME.lock, beside it; stdout: the lock's path.
+
+    Without --update a lock that still fits the recipe is left as it is. A distribution that is repacked here gets its
+    repository made first.
+
+    Example: ami-factory lock --update recipes/quickstart.toml
+    """
+    done: list[dict[str, Any]] = []
+    with progress.listener(quiet or json) as listener:
+        factory = o.factory(store=store, jobs=jobs, listener=listener)
+        for path in recipes:
+            before = factory.prepare(path)
+            after = factory.lock(before, update=update)
+            assert after.lock is not None
+            done.append(
+                {
+                    "recipe": str(path),
+                    "lock": str(after.lock_path),
+                    "changed": after.lock != before.lock,
+                    "packages": {
+                        name: len(each.packages) + len(each.kernel_packages)
+                        for name, each in after.lock.architectures.items()
+                    },
+                }
+            )
+    if json:
+        output.document("lock", locks=done)
+        return
+    for each in done:
+        counts = ", ".join(f"{count} packages for {name}" for name, count in each["packages"].items())
+        output.say(f"{each['recipe']}: {'locked' if each['changed'] else 'lock is up to date'}: {counts}")
+        output.result(each["lock"])
+
+
+def plan(
+    recipes: o.Recipes,
+    instance_type: o.Types = [],  # noqa: B006
+    arch: o.Arches = [],  # noqa: B006
+    virtualization: o.Virtual = [],  # noqa: B006
+    until: Until = "",
+    rebuild: Rebuild = "",
+    offline: Offline = False,
+    region: o.Region = LOCAL,
+    profile: o.Profile = None,
+    endpoint_url: o.Endpoint = None,
+    store: o.StorePath = None,
+    json: o.Json = False,
+) -> None:
+    """Show every step: reuse or run, and why. Touches nothing.
+
+    Example: ami-factory plan recipes/quickstart.toml --instance-type m1.large
+    """
+    check_stage(until, "--until")
+    check_stage(rebuild, "--rebuild")
+    factory = o.factory(region=region, profile=profile, endpoint_url=endpoint_url, store=store)
+    documents = []
+    for path in recipes:
+        prepared = factory.prepare(path)
+        compiled = factory.plan(prepared, o.selection(instance_type, arch, virtualization))
+        asked = None if offline else factory.region(start=False)
+        actions = factory.decide(compiled, factory.observe(compiled, asked), until=until, rebuild=rebuild)
+        if json:
+            documents.append(plan_document(path, compiled, actions, asked=asked is not None))
+        else:
+            if asked is None:
+                output.say("region: not asked; receipts are taken at their word")
+            for text in compiled.warnings:
+                output.warn(text)
+            output.result(plan_text(compiled, actions))
+    if json:
+        output.document("plan", recipes=documents)
+
+
+def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
+    """Every step as a line: label, what is done, short key, reason; the variants it serves when not all."""
+    rows = []
+    for each in actions:
+        some = len(each.step.variants) < len(plan.variants)
+        types = ", ".join(name.removeprefix(f"{plan.variants[0].recipe}-") for name in each.step.variants)
+        rows.append(
+            (each.step.label, each.do.value, each.step.key[:12], each.reason + (f"  [{types}]" if some else ""))
+        )
+    return output.table(rows)
+
+
+def plan_document(path: Path, plan: Plan, actions: tuple[Action, ...], *, asked: bool) -> dict[str, Any]:
+    return {
+        "recipe": str(path),
+        "region_asked": asked,
+        "variants": [
+            {
+                "name": each.name,
+                "architecture": each.architecture,
+                "virtualization": each.virtualization,
+                "instance_type": each.instance_type,
+                "kernel": each.kernel,
+                "region": each.region,
+                "account": each.account,
+            }
+            for each in plan.variants
+        ],
+        "warnings": list(plan.warnings),
+        "steps": [
+            {
+                "label": each.step.label,
+                "stage": each.step.stage,
+                "key": each.step.key,
+                "action": each.do.value,
+                "reason": each.reason,
+                "inputs": [{"name": name, "key": key} for name, key in each.step.inputs],
+                "after": list(each.step.after),
+                "variants": list(each.step.variants),
+            }
+            for each in actions
+        ],
+    }
+
+
+def build(
+    recipes: o.Recipes,
+    instance_type: o.Types = [],  # noqa: B006
+    arch: o.Arches = [],  # noqa: B006
+    virtualization: o.Virtual = [],  # noqa: B006
+    until: Until = "",
+    rebuild: Rebuild = "",
+    require_cached_: RequireCached = "",
+    jobs: o.Jobs = 0,
+    region: o.Region = LOCAL,
+    profile: o.Profile = None,
+    endpoint_url: o.Endpoint = None,
+    store: o.StorePath = None,
+    json: o.Json = False,
+    quiet: o.QuietFlag = False,
+) -> None:
+    """Build recipes into registered AMIs; stdout: one AMI id a line, in the order of the variants.
+
+    Only what changed is run. With --until STAGE, stdout is the path of that stage's output instead.
+
+    Examples:
+      ami-factory build recipes/quickstart.toml
+      ami-factory build recipes/quickstart.toml --instance-type m1.large --until image
+    """
+    for name, option in ((until, "--until"), (rebuild, "--rebuild"), (require_cached_, "--require-cached")):
+        check_stage(name, option)
+    results: list[str] = []
+    documents: list[dict[str, Any]] = []
+    for path in recipes:
+        with progress.listener(quiet or json) as listener:
+            factory = o.factory(
+                region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
+            )
+            report = _build_one(
+                factory, path, o.selection(instance_type, arch, virtualization), until, rebuild, require_cached_, quiet
+            )
+        results += report["results"]
+        documents.append(report)
+        if not (quiet or json):
+            _show_summary(report)
+    if json:
+        output.document("build", recipes=documents)
+    else:
+        for each in results:
+            output.result(each)
+
+
+def _build_one(
+    factory: Factory, path: Path, selection: Any, until: str, rebuild: str, cached: str, quiet: bool
+) -> dict[str, Any]:
+    from builder.cli.summary import build_report
+
+    prepared = factory.prepare(path)
+    needs_region = until in ("", "upload", "register")
+    region = factory.region(start=True) if needs_region else None
+    if needs_region and not quiet:
+        output.say(f"region: {factory.region_words()}")
+    if prepared.lock is None and not quiet:
+        why = "the recipe asks for other packages than its lock" if prepared.stale else "first build"
+        output.say(f"{'lock':<14} run     {why}")
+    prepared = factory.lock(prepared)
+    plan = factory.plan(prepared, selection)
+    if not quiet:
+        for text in plan.warnings:
+            output.warn(text)
+    observed = factory.observe(plan, region)
+    actions = factory.decide(plan, observed, until=until, rebuild=rebuild)
+    if cached:
+        require_cached(actions, cached)
+    if not quiet and not any(each.do is Do.RUN for each in actions):
+        output.say("nothing to do: every step is there")
+    done = factory.build(plan, actions, prepared.loaded.recipe)
+    return build_report(path, plan, actions, done, observed.remote, factory.store, until)
+
+
+def _show_summary(report: dict[str, Any]) -> None:
+    from builder.cli.summary import summary_text
+
+    output.say(summary_text(report))

@@ -1,0 +1,160 @@
+"""The verbs explain and provenance: why, and from what."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output
+from builder.errors import BuilderError, RecipeError
+from builder.factory import LOCAL
+from builder.history import History
+from builder.plan.changes import changes
+from builder.plan.decide import Past, check_stage
+from builder.plan.step import Plan, Step
+from builder.store.local import LocalStore
+
+
+def explain(
+    subject: Annotated[str, typer.Argument(help="A recipe file, or `fstab`.", show_default=False)],
+    stage: Annotated[str, typer.Argument(help="Only this stage.")] = "",
+    instance_type: o.Types = [],  # noqa: B006
+    kernel: Annotated[str, typer.Option("--kernel", help="With fstab: a file under kernels/.")] = "quickstart",
+    region: o.Region = LOCAL,
+    store: o.StorePath = None,
+    json: o.Json = False,
+) -> None:
+    """Say what differs from the last build, field by field; or what an instance type's fstab will be.
+
+    Examples:
+      ami-factory explain recipes/quickstart.toml configure
+      ami-factory explain fstab --instance-type m1.large --kernel quickstart
+    """
+    if subject == "fstab":
+        _explain_fstab(instance_type or ["m1.small"], kernel, json)
+        return
+    check_stage(stage, "STAGE")
+    factory = o.factory(region=region, store=store)
+    plan = factory.plan(factory.prepare(Path(subject)), o.selection(instance_type, [], []))
+    history = History(factory.store.root / "history").load(plan.variants)
+    entries = [_difference(each, plan, history) for each in plan.steps if stage in ("", each.stage)]
+    if json:
+        output.document("explain", recipe=subject, steps=entries)
+        return
+    for each in entries:
+        output.result(f"{each['label']:<14} {each['key'][:12]}  {each['state']}")
+        for line in each["changes"]:
+            output.result(f"    {line}")
+
+
+def _difference(step: Step, plan: Plan, history: dict[str, dict[str, Past]]) -> dict[str, Any]:
+    pasts = [history[name][step.label] for name in step.variants if step.label in history.get(name, {})]
+    told: list[str] = []
+    if not pasts:
+        state = "never built"
+    elif pasts[0].key == step.key:
+        state = "as last built"
+    else:
+        state = f"differs from the last build ({pasts[0].key[:12]})"
+        old = dict(pasts[0].inputs)
+        told = list(changes(pasts[0].spec, step.spec))
+        told += [
+            f"input {name}: {old.get(name, 'none')[:12]} to {key[:12]}"
+            for name, key in step.inputs
+            if old.get(name) != key
+        ]
+        told += [f"input {name}: gone" for name in old if name not in dict(step.inputs)]
+        if pasts[0].version != step.version:
+            told.append(f"stage version: {pasts[0].version} to {step.version}")
+    return {"label": step.label, "stage": step.stage, "key": step.key, "state": state, "changes": told}
+
+
+def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
+    from builder.catalog.instance_types import instance_type
+    from builder.catalog.kernels import load_kernel
+    from builder.factory import kernels_directory
+    from builder.formats.fstab import explain_fstab
+
+    kernel = load_kernel(kernels_directory(), kernel_name)
+    documents = []
+    for name in types:
+        told = explain_fstab(instance_type(name).disks, naming=kernel.pv.disks, filesystem="ext4")
+        documents.append({"instance_type": name, "kernel": kernel.name, **told})
+    if json:
+        output.document("explain-fstab", types=documents)
+        return
+    for each in documents:
+        output.result(f"# {each['instance_type']}, kernel {each['kernel']} names disks {kernel.pv.disks}*")
+        rows = [(d["device"] or "-", d["virtual"], d["size"], d["when_missing"]) for d in each["disks"]]
+        output.result(output.table(rows, indent="# "))
+        output.result(each["text"])
+
+
+def provenance(
+    subject: Annotated[str, typer.Argument(help="A key (its first digits do), a path in the store, or an AMI id.")],
+    store: o.StorePath = None,
+    json: o.Json = False,
+) -> None:
+    """Say what an output is made of, back to the packages.
+
+    Example: ami-factory provenance ami-0123456789abcdef0
+    """
+    place = o.factory(store=store).store
+    key = _key_of(subject, place)
+    steps = [_made_of(each, place) for each in _walk(key, place)]
+    if json:
+        output.document("provenance", subject=subject, steps=steps)
+        return
+    for each in steps:
+        output.result(f"{each['stage']:<11} {each['key'][:12]}  {each['told']}")
+        for line in each["packages"]:
+            output.result(f"    {line}")
+
+
+def _key_of(subject: str, store: LocalStore) -> str:
+    if subject.startswith("ami-"):
+        for each in store.objects():
+            if each.record.stage == "register" and each.record.result.get("image_id") == subject:
+                return each.record.key
+        raise BuilderError(f"{subject} was not registered from this store", hint=f"the store is {store.root}")
+    path = Path(subject)
+    if path.exists():
+        inside = [p.name for p in (path, *path.resolve().parents) if len(p.name) == 64]
+        if not inside:
+            raise RecipeError(f"{subject} is not in the store {store.root}")
+        return inside[0]
+    return store.find(subject)
+
+
+def _walk(key: str, store: LocalStore) -> Iterator[str]:
+    seen: dict[str, None] = {}
+    pending = [key]
+    while pending:
+        each = pending.pop(0)
+        if each in seen:
+            continue
+        seen[each] = None
+        yield each
+        if store.has(each):
+            pending += store.get(each).record.inputs.values()
+
+
+def _made_of(key: str, store: LocalStore) -> dict[str, Any]:
+    if not store.has(key):
+        return {"stage": "?", "key": key, "told": "no longer in the store", "packages": [], "result": {}, "inputs": {}}
+    record = store.get(key).record
+    packages = [
+        f"{p['name']} {p['version']}" + (f"-{p['release']}" if "release" in p else "") + f" {p['architecture']}"
+        for p in (*record.spec.get("packages", ()), *record.spec.get("sources", ()))
+    ]
+    told = record.result.get("image_id") or record.result.get("location") or record.result.get("digest") or ""
+    return {
+        "stage": record.stage,
+        "key": key,
+        "told": str(told),
+        "packages": packages,
+        "result": record.result,
+        "inputs": record.inputs,
+    }

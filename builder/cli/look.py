@@ -1,0 +1,67 @@
+"""The verbs shell, logs and doctor: looking inside."""
+
+from typing import Annotated
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output
+from builder.errors import BuilderError
+
+StepName = Annotated[
+    str, typer.Argument(help="The first digits of a step's key, as `plan` prints it.", show_default=False)
+]
+
+
+def logs(step: StepName, store: o.StorePath = None) -> None:
+    """Print the log of a step's last run.
+
+    Example: ami-factory logs 3f9c1d02ab77
+    """
+    place = o.factory(store=store).store
+    path = place.log_path(place.find(step))
+    try:
+        output.result(path.read_text(errors="replace").rstrip("\n"))
+    except FileNotFoundError:
+        raise BuilderError(f"step {step} has not been run here", hint="see: ami-factory plan RECIPE") from None
+
+
+def shell(step: StepName, store: o.StorePath = None) -> None:
+    """Open a shell in a throw-away copy of a step's root tree: as it was left, or, of a failed step, as it began.
+
+    Example: ami-factory shell 3f9c1d02ab77
+    """
+    from builder.shell import open_shell
+
+    place = o.factory(store=store).store
+    key = place.find(step)
+    code = open_shell(place, key)
+    if code:
+        raise typer.Exit(1)
+
+
+def doctor(
+    store: o.StorePath = None,
+    json: o.Json = False,
+) -> None:
+    """Say what this machine lacks, what was left behind, and the command that mends it.
+
+    Exit code 3 when something is missing without which nothing can be built.
+    """
+    from builder.doctor import examine
+    from builder.factory import cache_directory, region_directory
+
+    findings = examine(o.factory(store=store).store.root, cache_directory(), region_directory())
+    if json:
+        output.document(
+            "doctor",
+            findings=[{"id": f.id, "severity": f.severity, "what": f.what, "remedy": f.remedy} for f in findings],
+        )
+    else:
+        for each in findings:
+            style = {"ok": "good", "warning": "warning", "error": "error"}[each.severity]
+            output.result(f"{output.styled(each.severity.ljust(8), style, None)} {each.what}")
+            if each.remedy:
+                output.result(f"{'':<8} {each.remedy}")
+    if any(each.severity == "error" for each in findings):
+        raise typer.Exit(3)

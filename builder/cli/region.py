@@ -1,0 +1,72 @@
+"""The verbs region start, stop, status and reset: the local region."""
+
+from typing import Annotated, Any
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output
+from builder.errors import RecipeError
+from builder.factory import region_directory
+
+app = typer.Typer(help="The local region: an EC2 and S3 on this machine, for any AWS client.", no_args_is_help=True)
+Port = Annotated[int, typer.Option("--port", help="0: the one it had, or a free one.", min=0, max=65535)]
+
+
+def _show(status: Any, json: bool) -> None:
+    if json:
+        output.document(
+            "region",
+            running=status is not None,
+            endpoint_url=status.endpoint_url if status else None,
+            pid=status.pid if status else None,
+            id=status.id if status else None,
+            directory=str(region_directory()),
+        )
+    elif status is None:
+        output.say("region: local (emulated), not running")
+    else:
+        output.say("region: local (emulated), loopback only")
+        output.result(status.endpoint_url)
+
+
+@app.command()
+def start(port: Port = 0, json: o.Json = False) -> None:
+    """Start it if it is not running; stdout: its endpoint.
+
+    Example: aws --endpoint-url $(ami-factory region start) --region us-east-1 ec2 describe-images --owners self
+    """
+    from builder.region import control
+
+    _show(control.start(region_directory(), port=port), json)
+
+
+@app.command()
+def stop() -> None:
+    """Stop it. What is stored stays."""
+    from builder.region import control
+
+    stopped = control.stop(region_directory())
+    output.say("region: local, stopped" if stopped else "region: local, was not running")
+
+
+@app.command()
+def status(json: o.Json = False) -> None:
+    """Say whether it is running; stdout: its endpoint. Exit code 4 when it is not."""
+    from builder.region import control
+
+    found = control.status(region_directory())
+    _show(found, json)
+    if found is None:
+        raise typer.Exit(4)
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop it and remove every bucket and image in it."""
+    from builder.region import control
+
+    if not yes and not typer.confirm(f"Remove all buckets and images of {region_directory()}?", err=True):
+        raise RecipeError("nothing was removed", hint="say --yes to go on without being asked")
+    control.reset(region_directory())
+    output.say("region: local, empty")

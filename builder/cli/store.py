@@ -1,0 +1,111 @@
+"""The verbs store list, gc and verify."""
+
+import hashlib
+import shutil
+import time
+from typing import Annotated, Any
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output
+from builder.errors import BuilderError
+from builder.host.namespace import remove_tree
+from builder.store.contract import Object
+
+app = typer.Typer(help="The store of finished outputs.", no_args_is_help=True)
+
+
+def _bytes_on_disk(each: Object) -> int:
+    return sum(file.stat().st_blocks * 512 for file in each.path.iterdir())
+
+
+@app.command("list")
+def list_(store: o.StorePath = None, json: o.Json = False) -> None:
+    """List every object: key, stage, size on disk, age."""
+    place = o.factory(store=store).store
+    entries: list[dict[str, Any]] = [
+        {
+            "key": each.record.key,
+            "stage": each.record.stage,
+            "bytes": _bytes_on_disk(each),
+            "created": each.record.created,
+        }
+        for each in place.objects()
+    ]
+    entries.sort(key=lambda entry: (entry["created"], entry["key"]))
+    if json:
+        output.document("store-list", store=str(place.root), objects=entries)
+        return
+    now = time.time()
+    rows = [
+        (
+            e["key"][:12],
+            e["stage"],
+            output.size(e["bytes"]),
+            f"{output.seconds(int(max(now - e['created'], 0) * 1000))} ago",
+        )
+        for e in entries
+    ]
+    output.result(output.table(rows))
+    output.say(f"{len(entries)} objects, {output.size(sum(e['bytes'] for e in entries))}, in {place.root}")
+
+
+@app.command()
+def gc(
+    store: o.StorePath = None,
+    days: Annotated[int, typer.Option("--days", help="Keep what is younger than this.", min=0)] = 30,
+    all_: Annotated[bool, typer.Option("--all", help="Keep nothing.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Remove old objects, all unpacked trees, and what killed builds left behind.
+
+    Nothing is lost for good: a removed object is made again when a build needs it. Objects that a build is making or
+    that the last build of a variant used are kept, unless --all.
+    """
+    place = o.factory(store=store).store
+    place.prepare()
+    kept = set() if all_ else place.used_last()
+    before = time.time() - days * 86400
+    removed = []
+    for each in list(place.objects()):
+        if all_ or (each.record.key not in kept and each.record.created < before):
+            with place.lease(each.record.key):
+                shutil.rmtree(each.path)
+            removed.append(each.record.key)
+    remove_tree(*(place.trees.iterdir() if place.trees.is_dir() else ()))
+    if json:
+        output.document("store-gc", removed=removed)
+    else:
+        output.say(f"removed {len(removed)} objects and the unpacked trees")
+
+
+@app.command()
+def verify(store: o.StorePath = None, json: o.Json = False) -> None:
+    """Read every object and compare it with the digests in its record. Exit code 1 when one differs."""
+    place = o.factory(store=store).store
+    damaged = [text for each in place.objects() for text in _damage(each)]
+    if json:
+        output.document("store-verify", store=str(place.root), damaged=damaged)
+    if damaged:
+        raise BuilderError(
+            f"{len(damaged)} damaged objects in {place.root}",
+            detail="\n".join(damaged),
+            hint="remove their directories; the next build makes them again",
+        )
+    output.say(f"{place.root}: every object is whole")
+
+
+def _damage(each: Object) -> list[str]:
+    found = []
+    for name, digest in each.record.result.get("digests", {}).items():
+        path = each.path / name
+        try:
+            with path.open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            found.append(f"{path}: {error.strerror}")
+            continue
+        if actual != digest:
+            found.append(f"{path}: its digest is {actual[:12]}..., the record says {digest[:12]}...")
+    return found

@@ -1,0 +1,110 @@
+"""What a build says at its end: the stages, where things are, what to type next."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.cli.output import seconds, size, styled, table
+from builder.plan.decide import Action, Do
+from builder.plan.step import Plan
+from builder.store.contract import Object
+from builder.store.local import LocalStore
+
+
+def build_report(
+    path: Path,
+    plan: Plan,
+    actions: tuple[Action, ...],
+    done: Mapping[str, Object],
+    observed: Mapping[str, Mapping[str, Any]],
+    store: LocalStore,
+    until: str,
+) -> dict[str, Any]:
+    """The build as plain data: the document of `build --json`."""
+    images = _images(plan, done, observed, store)
+    goals = [each for each in plan.steps if each.stage == until]
+    return {
+        "recipe": str(path),
+        "results": [str(store.object_path(each.key)) for each in goals] if until else [i["image_id"] for i in images],
+        "images": [] if until else images,
+        "steps": [_step_report(each, done, store) for each in actions],
+        "store": str(store.root),
+    }
+
+
+def _images(
+    plan: Plan, done: Mapping[str, Object], observed: Mapping[str, Mapping[str, Any]], store: LocalStore
+) -> list[dict[str, Any]]:
+    found = []
+    for variant, (name, key) in zip(plan.variants, plan.goals, strict=True):
+        step = plan.by_key[key]
+        result = dict(done[key].record.result) if key in done else dict(observed.get(key, {}))
+        if not result.get("image_id"):
+            continue
+        found.append(
+            {
+                "image_id": result["image_id"],
+                "name": step.spec["name"],
+                "variant": name,
+                "architecture": variant.architecture,
+                "instance_type": variant.instance_type,
+                "kernel_id": step.spec["kernel_id"],
+                "location": result.get("location", ""),
+                "region": variant.region,
+                "key": key,
+            }
+        )
+    return found
+
+
+def _step_report(action: Action, done: Mapping[str, Object], store: LocalStore) -> dict[str, Any]:
+    step = action.step
+    object_ = done.get(step.key) or (store.get(step.key) if store.has(step.key) else None)
+    record = object_.record if object_ else None
+    return {
+        "label": step.label,
+        "key": step.key,
+        "action": action.do.value,
+        "reason": action.reason,
+        "milliseconds": record.milliseconds if record and action.do is Do.RUN else 0,
+        "bytes": _bytes(step.stage, record.result) if record else 0,
+    }
+
+
+def _bytes(stage: str, result: Mapping[str, Any]) -> int:
+    for name in {"bundle": ("bundled_size",), "image": ("used", "size")}.get(stage, ("size",)):
+        if isinstance(result.get(name), int):
+            return int(result[name])
+    return 0
+
+
+def summary_text(report: Mapping[str, Any]) -> str:
+    """For people, on stderr."""
+    rows = [
+        (
+            each["label"],
+            each["action"],
+            seconds(each["milliseconds"]) if each["action"] == "run" else "",
+            size(each["bytes"]) if each["bytes"] else "",
+        )
+        for each in report["steps"]
+        if each["action"] != "skip"
+    ]
+    total = sum(each["milliseconds"] for each in report["steps"])
+    lines = ["", styled(f"{report['recipe']}: done", "good"), table(rows, indent="  ")]
+    if total:
+        lines.append(f"  all steps together: {seconds(total)}")
+    for image in report["images"]:
+        lines.append(f"{image['image_id']}  {image['name']}  ({image['instance_type']}, {image['kernel_id']})")
+        if image["location"]:
+            lines.append(f"  bundle manifest: {image['location']}")
+    lines.append(f"store: {report['store']}")
+    lines += _next_steps(report)
+    return "\n".join(lines)
+
+
+def _next_steps(report: Mapping[str, Any]) -> list[str]:
+    if report["images"]:
+        image = report["images"][0]["image_id"]
+        return [f"next: ami-factory provenance {image}", f"      ami-factory plan {report['recipe']}"]
+    return [f"next: ami-factory build {report['recipe']}"]

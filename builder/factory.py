@@ -1,0 +1,328 @@
+"""Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from builder.catalog.certificates import certificate_of
+from builder.catalog.regions import find_region
+from builder.errors import RecipeError
+from builder.execute import Listener, LocalExecutor, Place
+from builder.history import History
+from builder.identity import Identity, load_identity
+from builder.lock import Lock, Resolver, asks, load_lock, lock_path, resolve, write_lock
+from builder.observe import Region, observe
+from builder.plan.compile import Made, Sources, Target, compile_plan, variants
+from builder.plan.decide import Action, Do, Observed, decide
+from builder.plan.step import Plan, Step, step
+from builder.recipe.files import collect, find_source, script_text
+from builder.recipe.load import Loaded, load_recipe
+from builder.recipe.model import Recipe
+from builder.region.identity import identity as region_identity
+from builder.stages.contract import Surroundings
+from builder.stages.customise.spec import Script
+from builder.stages.packages.spec import ResolveSpec
+from builder.stages.repository.definition import definition_digest
+from builder.stages.repository.signing import make_signing_key
+from builder.stages.repository.sources import resolve as resolve_sources
+from builder.stages.values import SourcePackage
+from builder.store.contract import Object
+from builder.store.local import LocalStore
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options that all verbs share."""
+
+    region: str = LOCAL
+    profile: str | None = None
+    endpoint_url: str | None = None
+    store: Path | None = None
+    jobs: int = 0
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    given = os.environ.get(variable, "")
+    return (Path(given) if given.startswith("/") else Path.home() / fallback) / "ami-factory"
+
+
+def cache_directory() -> Path:
+    """$XDG_CACHE_HOME/ami-factory: everything in it can be made again."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def state_directory() -> Path:
+    """$XDG_STATE_HOME/ami-factory: keys, certificates, the local region."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which variants the command line asks for; empty means all of the recipe's."""
+
+    architectures: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    virtualization: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A recipe with all that compiling needs."""
+
+    loaded: Loaded
+    sources: Sources
+    key_files: Mapping[str, Path]
+    lock: Lock | None
+    """None when there is none, or when it no longer fits the recipe."""
+    stale: bool = False
+
+    @property
+    def lock_path(self) -> Path:
+        return lock_path(self.loaded.path)
+
+
+@dataclass(slots=True, kw_only=True)
+class Factory:
+    """One invocation: options, places, and what was read so far."""
+
+    options: Options
+    listener: Listener
+    say: Callable[[str], None]
+
+    @property
+    def store(self) -> LocalStore:
+        return LocalStore(self.options.store or cache_directory() / "store")
+
+    def prepare(self, path: Path) -> Prepared:
+        """Load a recipe with its kernel, files and lock; RecipeError with every mistake at once."""
+        loaded = load_recipe(path)
+        recipe = loaded.recipe
+        key_files = {
+            name: find_source(loaded, name, "distribution.repositories.keys")
+            for each in recipe.distribution.repositories
+            for name in each.keys
+        }
+        keys = {name: _digest(file, name) for name, file in key_files.items()}
+        collected = {name: collect(loaded, _file_variables(recipe, name)) for name in recipe.architectures}
+        paths = {digest: path for each in collected.values() for digest, path in each.sources.items()}
+        sources = Sources(
+            files={name: each.files for name, each in collected.items()},
+            scripts=tuple(_script(loaded, number) for number in range(len(recipe.scripts))),
+            paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
+            keys=keys,
+        )
+        lock = load_lock(lock_path(loaded.path))
+        stale = lock is not None and lock.asks != asks(recipe, kernel, keys)
+        return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
+
+    def lock(self, prepared: Prepared, *, update: bool = False) -> Prepared:
+        """The recipe with a lock that fits it: the one beside it, or a new one, written there.
+
+        Resolving anew makes the repository first where the distribution is repacked here.
+        """
+        if prepared.lock is not None and not update:
+            return prepared
+        recipe = prepared.loaded.recipe
+        with LocalExecutor(self.store, self._place(recipe), jobs=self.options.jobs) as executor:
+            resolver = self._resolver(executor)
+            fresh = resolve(recipe, prepared.loaded.kernel, prepared.key_files, prepared.sources.keys, resolver)
+        write_lock(lock_path(prepared.loaded.path), fresh)
+        return replace(prepared, lock=fresh, stale=False)
+
+    def plan(self, prepared: Prepared, selection: Selection) -> Plan:
+        """The plan of a locked recipe. Reads identities (certificates, the region's); runs nothing."""
+        if prepared.lock is None:
+            raise RecipeError(
+                f"{prepared.loaded.path}: {'its lock no longer fits it' if prepared.stale else 'it has no lock yet'},"
+                " so the keys of its steps are not known",
+                hint=f"run: ami-factory lock {prepared.loaded.path}",
+            )
+        recipe = prepared.loaded.recipe
+        target = self.target(recipe)
+        wanted = variants(
+            recipe,
+            target,
+            architectures=selection.architectures,
+            instance_types=selection.instance_types,
+            virtualization=selection.virtualization,
+        )
+        for variant in wanted:
+            if variant.architecture not in prepared.lock.architectures:
+                raise RecipeError(
+                    f"{variant.architecture} is not among the recipe's architectures",
+                    hint=f"it has: {', '.join(prepared.lock.architectures)}",
+                )
+        made = Made()
+        if any(each.repack for each in recipe.distribution.repositories):
+            made = Made(signing_key=make_signing_key(state_directory()), definition=definition_digest())
+        return compile_plan(recipe, prepared.loaded.kernel, prepared.lock, prepared.sources, made, target, wanted)
+
+    def observe(self, plan: Plan, region: Region | None) -> Observed:
+        """What is there; `region` None: receipts are taken at their word."""
+        return observe(plan, self.store, region=region)
+
+    def decide(self, plan: Plan, observed: Observed, *, until: str = "", rebuild: str = "") -> tuple[Action, ...]:
+        """What to do about every step, and why."""
+        history = History(self.store.root / "history").load(plan.variants)
+        return decide(plan, observed, history, until=until, rebuild=rebuild)
+
+    def build(self, plan: Plan, actions: tuple[Action, ...], recipe: Recipe) -> dict[str, Object]:
+        """Do it. Returns the objects of all steps that are finished now, by key."""
+        done: dict[str, Object] = {}
+        if any(each.do is Do.RUN for each in actions):
+            with LocalExecutor(self.store, self._place(recipe), jobs=self.options.jobs) as executor:
+                done = executor.execute(plan, actions, self.listener)
+            History(self.store.root / "history").save(
+                plan, {each.step.key for each in actions if each.do is not Do.SKIP}
+            )
+        return done
+
+    def region(self, *, start: bool) -> Region | None:
+        """The region to ask; None when the local one is not running and `start` is not asked for."""
+        endpoint = self.endpoint_url(start=start)
+        if self.options.region == LOCAL and endpoint is None:
+            return None
+        surroundings = Surroundings(
+            state=state_directory(),
+            cache=cache_directory(),
+            trees=self.store.trees,
+            endpoint_url=endpoint,
+            profile=self.options.profile,
+        )
+        return Region(name=self.options.region, surroundings=surroundings)
+
+    def endpoint_url(self, *, start: bool = False) -> str | None:
+        """The address to talk to: the option's, or the local region's; None for AWS's own, or when stopped."""
+        if self.options.endpoint_url or self.options.region != LOCAL:
+            return self.options.endpoint_url
+        from builder.region import control
+
+        if start:
+            return control.start(region_directory()).endpoint_url
+        status = control.status(region_directory())
+        return status.endpoint_url if status else None
+
+    def target(self, recipe: Recipe) -> Target:
+        """The region and account the AMIs are for, and the certificates that bundles are made with."""
+        user = self.identity(recipe)
+        if self.options.region == LOCAL:
+            region = region_identity(region_directory())
+            return Target(
+                region=LOCAL,
+                partition="aws",
+                endpoint=f"local-{region.id[:12]}",
+                account=region.account,
+                user_certificate=user.fingerprint,
+                ec2_certificate=region.fingerprint,
+                ec2_certificate_path=str(region.certificate),
+            )
+        found = find_region(self.options.region)
+        certificate = certificate_of(found.name)
+        return Target(
+            region=found.name,
+            partition=found.partition,
+            endpoint=self.options.endpoint_url or "aws",
+            account=user.account or self._account(),
+            user_certificate=user.fingerprint,
+            ec2_certificate=certificate.sha256,
+            ec2_certificate_path=str(certificate.path),
+        )
+
+    def identity(self, recipe: Recipe) -> Identity:
+        """The certificate and key that bundles are signed with: the recipe's, the environment's, or our own."""
+        return load_identity(
+            state_directory(),
+            account=recipe.bundle.account,
+            certificate=recipe.bundle.certificate,
+            private_key=recipe.bundle.private_key,
+            note=self.say,
+        )
+
+    def _account(self) -> str:
+        from builder.cloud.sts import account
+
+        asked = self.region(start=False)
+        assert asked is not None
+        return account(asked.surroundings, self.options.region)
+
+    def region_words(self) -> str:
+        """The region, for people."""
+        return f"{self.options.region} (emulated)" if self.options.region == LOCAL else self.options.region
+
+    def _place(self, recipe: Recipe) -> Place:
+        state = state_directory()
+        return Place(
+            state=state,
+            cache=cache_directory(),
+            endpoint_url=self.endpoint_url(),
+            profile=self.options.profile,
+            secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(state / "signing")},
+        )
+
+    def _resolver(self, executor: LocalExecutor) -> Resolver:
+        state, cache = state_directory(), cache_directory()
+
+        def ask_dnf(
+            spec: ResolveSpec, inputs: tuple[tuple[str, Step], ...], keys: Mapping[str, str]
+        ) -> Mapping[str, Any]:
+            asked = step("packages", spec, label="resolve", inputs=inputs, sources=keys.items())
+            return executor.ask("builder.stages.packages.resolve", asked, self.listener)
+
+        def apt(architecture: str, roots: tuple[str, ...]) -> tuple[tuple[SourcePackage, ...], tuple[str, ...]]:
+            notes: list[str] = []
+            return resolve_sources(architecture, roots, cache, notes.append), tuple(notes)
+
+        return Resolver(
+            sources=apt,
+            make=lambda steps: executor.make(steps, self.listener),
+            resolve=ask_dnf,
+            signing_key=lambda: make_signing_key(state),
+            definition=definition_digest,
+        )
+
+
+def kernels_directory() -> Path:
+    """The factory's own kernels/."""
+    return Path(__file__).resolve().parent.parent / "kernels"
+
+
+def region_directory() -> Path:
+    """Where the local region lives."""
+    return state_directory() / "region"
+
+
+def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:
+    """What a file's template can ask for: nothing that differs between instance types, which share the layer."""
+    return {
+        "name": recipe.name,
+        "version": recipe.version,
+        "description": recipe.description,
+        "architecture": architecture,
+        "release": recipe.distribution.release,
+        "timezone": recipe.timezone,
+        "locale": recipe.locale,
+    }
+
+
+def _script(loaded: Loaded, number: int) -> tuple[str, Script]:
+    given = loaded.recipe.scripts[number]
+    return given.after, Script(
+        name=given.source or f"scripts[{number}]",
+        text=script_text(loaded, number),
+        network=given.network,
+        environment=tuple(sorted(given.environment.items())),
+    )
+
+
+def _digest(path: Path, name: str) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RecipeError(
+            f"distribution.repositories.keys: {name}: {error.strerror}", hint=f"put the file at {path}"
+        ) from None
