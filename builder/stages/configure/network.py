@@ -1,0 +1,68 @@
+"""The network's files, for each of the programs that a distribution may configure it with. Pure."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from builder.stages.configure.spec import NetworkSpec
+
+# Xen's first interface: eth0 to systemd 252 and older, or with net.ifnames=0; enX0 to newer ones.
+INTERFACES = ("eth0", "enX0")
+_NO_RENAMING = "net.ifnames=0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    path: str
+    text: str
+    mode: int = 0o644
+
+
+def network_files(network: NetworkSpec, command_line: str) -> tuple[TextFile, ...]:
+    """What makes the first interface ask for its address by DHCP, whatever it is called."""
+    return _RENDERERS[network.renderer](network.hostname, command_line.split())
+
+
+def _ifcfg(hostname: str, command_line: list[str]) -> tuple[TextFile, ...]:
+    # network.service fails when an interface it is told of is not there, so name no more than can be.
+    interfaces = INTERFACES[:1] if _NO_RENAMING in command_line else INTERFACES
+    general = "NETWORKING=yes\nNOZEROCONF=yes\n" + (f"HOSTNAME={hostname}\n" if hostname else "")
+    return (
+        TextFile(path="/etc/sysconfig/network", text=general),
+        *(
+            TextFile(
+                path=f"/etc/sysconfig/network-scripts/ifcfg-{name}",
+                text=f"DEVICE={name}\nTYPE=Ethernet\nBOOTPROTO=dhcp\nONBOOT=yes\nPEERDNS=yes\nPERSISTENT_DHCLIENT=yes\n"
+                "USERCTL=no\nIPV6INIT=no\n",
+            )
+            for name in interfaces
+        ),
+    )
+
+
+def _networkmanager(hostname: str, command_line: list[str]) -> tuple[TextFile, ...]:
+    identity = uuid.uuid5(uuid.NAMESPACE_DNS, "ami-factory.networkmanager")
+    keyfile = (
+        f"[connection]\nid=ami-factory\nuuid={identity}\ntype=ethernet\nautoconnect-priority=10\n\n"
+        f"[match]\ninterface-name={';'.join(INTERFACES)};\n\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"
+    )
+    # NetworkManager leaves alone what others may read: it could hold secrets.
+    path = "/etc/NetworkManager/system-connections/ami-factory.nmconnection"
+    return (TextFile(path=path, text=keyfile, mode=0o600),)
+
+
+def _networkd(hostname: str, command_line: list[str]) -> tuple[TextFile, ...]:
+    use = "no" if hostname else "yes"
+    # The machine's id, from which the client identifier is made otherwise, is new in each instance.
+    text = (
+        f"[Match]\nName={' '.join(INTERFACES)}\n\n[Network]\nDHCP=ipv4\n\n"
+        f"[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\nUseHostname={use}\n"
+    )
+    return (TextFile(path="/etc/systemd/network/10-ami-factory.network", text=text),)
+
+
+_RENDERERS: dict[str, Callable[[str, list[str]], tuple[TextFile, ...]]] = {
+    "ifcfg": _ifcfg,
+    "networkmanager": _networkmanager,
+    "networkd": _networkd,
+}
