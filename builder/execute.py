@@ -256,9 +256,9 @@ class LocalExecutor:
             event = json.loads(line)
             if "progress" in event:
                 what, done, total, unit = event["progress"]
-                say(lambda l, w=what, d=done, t=total, u=unit: l.progress(step, w, d, t, u))  # type: ignore[misc]
+                say(lambda hears, w=what, d=done, t=total, u=unit: hears.progress(step, w, d, t, u))  # type: ignore[misc]
             elif "note" in event:
-                say(lambda l, text=event["note"]: l.note(step, text))  # type: ignore[misc]
+                say(lambda hears, text=event["note"]: hears.note(step, text))  # type: ignore[misc]
             elif "result" in event:
                 return dict(event["result"])
             elif "error" in event:

@@ -26,8 +26,8 @@ from builder.stages.contract import Surroundings
 from builder.stages.customise.spec import Script
 from builder.stages.packages.spec import ResolveSpec
 from builder.stages.repository.definition import definition_digest
-from builder.stages.repository.signing import make_signing_key
-from builder.stages.repository.sources import resolve as resolve_sources
+from builder.stages.repository.signing import make_signing_key, secret_key_file
+from builder.stages.repository.spec import SourcesSpec
 from builder.stages.values import SourcePackage
 from builder.store.contract import Object
 from builder.store.local import LocalStore
@@ -117,7 +117,7 @@ class Factory:
             keys=keys,
         )
         lock = load_lock(lock_path(loaded.path))
-        stale = lock is not None and lock.asks != asks(recipe, kernel, keys)
+        stale = lock is not None and lock.asks != asks(recipe, loaded.kernel, keys)
         return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
 
     def lock(self, prepared: Prepared, *, update: bool = False) -> Prepared:
@@ -261,11 +261,11 @@ class Factory:
             cache=cache_directory(),
             endpoint_url=self.endpoint_url(),
             profile=self.options.profile,
-            secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(state / "signing")},
+            secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
         )
 
     def _resolver(self, executor: LocalExecutor) -> Resolver:
-        state, cache = state_directory(), cache_directory()
+        state = state_directory()
 
         def ask_dnf(
             spec: ResolveSpec, inputs: tuple[tuple[str, Step], ...], keys: Mapping[str, str]
@@ -274,8 +274,9 @@ class Factory:
             return executor.ask("builder.stages.packages.resolve", asked, self.listener)
 
         def apt(architecture: str, roots: tuple[str, ...]) -> tuple[tuple[SourcePackage, ...], tuple[str, ...]]:
-            notes: list[str] = []
-            return resolve_sources(architecture, roots, cache, notes.append), tuple(notes)
+            asked = step("repository", SourcesSpec(architecture=architecture, roots=roots), label="sources")
+            answer = executor.ask("builder.stages.repository.resolve", asked, self.listener)
+            return tuple(SourcePackage(**each) for each in answer["sources"]), tuple(answer["notes"])
 
         return Resolver(
             sources=apt,

@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from builder.canonical import to_plain
 from builder.errors import BuilderError
+from builder.host import process
 from builder.stages.contract import Input, StageContext, Surroundings
 
 
@@ -37,6 +38,7 @@ class Job:
 def main() -> int:
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # a stray print, or a program's output, must not be taken for an event
+    process.log_to(sys.stderr)
     # As process 1 of its namespace a worker would not see Ctrl-C at all; elsewhere the executor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

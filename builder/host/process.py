@@ -4,15 +4,24 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from builder.errors import BuilderError, HostError
 
 # What programs see of the caller's environment, unless they are given their own.
 KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+_log: TextIO | None = None
+
+
+def log_to(stream: TextIO) -> None:
+    """From now on commands and what they say go to `stream`: a worker calls this with the step's log."""
+    global _log
+    _log = stream
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -42,13 +51,15 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one program to its end.
 
-    Its output goes to stderr, which in a worker is the step's log, unless `capture` asks for it back. The command
+    Its output goes to the log (see `log_to`; nowhere without one), unless `capture` asks for it back. The command
     is echoed there first, ready to paste. `env` is added to `environment()`, or is all there is when `clean`.
     A failure raises BuilderError with the command and, when captured, the end of its stderr; a missing program
     raises HostError.
     """
     argv = [str(part) for part in command]
-    print("+", shlex.join(argv), file=sys.stderr, flush=True)
+    if _log:
+        print("+", shlex.join(argv), file=_log, flush=True)
+    drain = _log if _log else subprocess.DEVNULL
     try:
         done = subprocess.run(
             argv,
@@ -56,17 +67,17 @@ def run(
             cwd=cwd,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE if capture else sys.stderr,
-            stderr=subprocess.PIPE if capture else sys.stderr,
+            stdout=subprocess.PIPE if capture else drain,
+            stderr=subprocess.PIPE if capture else drain,
             check=False,
         )
     except FileNotFoundError as error:
         raise HostError(
             f"{argv[0]} is not installed", hint="run: make setup (or ami-factory doctor, to see what is missing)"
         ) from error
-    if capture and done.stderr:
-        sys.stderr.write(done.stderr.decode(errors="replace"))
-        sys.stderr.flush()
+    if _log and capture and done.stderr:
+        _log.write(done.stderr.decode(errors="replace"))
+        _log.flush()
     if check and done.returncode != 0:
         tail = done.stderr.decode(errors="replace").strip()[-2000:] if capture else ""
         raise BuilderError(f"{Path(argv[0]).name} failed with exit code {done.returncode}", detail=tail)

@@ -19,3 +19,13 @@ class RepositorySpec:
     """Fingerprint of the key that signs repomd.xml; the private half is the secret `signing_key`."""
     definition: str
     """Digest of the stage's own data files (base package, scriptlets), see `definition_digest`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcesSpec:
+    """What `lock` asks of the host's archive: the closure of these packages and of the essential ones."""
+
+    VERSION: ClassVar[int] = 1
+
+    architecture: str
+    roots: tuple[str, ...]
