@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.catalog.certificates import certificate_of
-from builder.catalog.regions import find_region
+from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
 from builder.execute import Listener, LocalExecutor, Place
 from builder.history import History

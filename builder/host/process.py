@@ -98,3 +98,8 @@ def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | 
             env={**os.environ, **(env or {})},
             start_new_session=True,
         )
+
+
+def attached(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
+    """Run an interactive program on the caller's own terminal, with `env` or the caller's; its exit code."""
+    return subprocess.run([str(part) for part in command], env=env, check=False).returncode
