@@ -1,0 +1,456 @@
+"""Looks at this machine for what would stop a build, and for what dead builds left behind.
+
+Every probe is a small function that yields findings and changes nothing; each tries the real thing where that is
+quick (a user namespace, an overlay that replaces a directory, a 32-bit program) instead of reading a setting that
+only promises it. All of them together take a second or two.
+"""
+
+import contextlib
+import fcntl
+import getpass
+import importlib.util
+import io
+import os
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from builder.errors import BuilderError
+from builder.host import namespace, process
+from builder.host.packages import Package, missing_packages
+from builder.stages.contract import Surroundings
+
+# A cold build of the quickstart writes about 1.5 GiB: two layers, their trees, a 1 GiB image, its parts.
+NEEDED_SPACE = 2 * 2**30
+ENOUGH_SPACE = 8 * 2**30
+ENOUGH_FILES = 50_000
+PATIENCE = 2.0
+"""Seconds to wait for an answer from the network."""
+DAEMONS = ("gpg-agent", "dirmngr", "keyboxd", "scdaemon", "qemu-system-")
+"""Programs that outlive their starter when nobody stops them: gpg 2.2 starts an agent for each keyring it uses."""
+
+# The smallest i386 program there is: ELF header, one program header, then exit(0) by int 0x80.
+I386_PROGRAM = bytes.fromhex(
+    "7f454c460101010000000000000000000200030001000000548004083400000000000000000000003400200001000000" "00000000"
+    "0100000000000000008004080080040" "85d0000005d0000000500000000100000"
+    "b80100000031dbcd80"
+)  # fmt: skip
+TRY_OVERLAY = """
+import sys
+from pathlib import Path
+from builder.errors import HostError
+from builder.host.overlay import require_overlay
+try:
+    require_overlay(Path(sys.argv[1]))
+except HostError as error:
+    sys.exit(f"{error.brief}\\n{error.hint}")
+"""
+
+
+class Severity(Enum):
+    OK = "ok"
+    WARNING = "warning"  # some recipes, or some steps, will fail or be slow
+    ERROR = "error"  # no build will succeed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was seen of one thing, and the command that mends it ("" when nothing is wrong)."""
+
+    id: str
+    severity: Severity
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the probes look at."""
+
+    store: Path
+    surroundings: Surroundings
+    region: str
+    region_directory: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    proc: Path = Path("/proc")
+    boot: Path = Path("/boot")
+    modules: Path = Path("/lib/modules")
+    apt: Path = Path("/etc/apt")
+    subordinate: tuple[Path, ...] = (Path("/etc/subuid"), Path("/etc/subgid"))
+    missing: Callable[[], tuple[Package, ...]] = missing_packages
+    now: Callable[[], float] = time.time
+
+
+Probe = Callable[[Scene], Iterator[Finding]]
+
+
+def examine(*, store: Path, surroundings: Surroundings, region: str, region_directory: Path) -> tuple[Finding, ...]:
+    """Everything that was found, good things too, in the order of PROBES. Changes nothing."""
+    scene = Scene(store=store, surroundings=surroundings, region=region, region_directory=region_directory)
+    # The runner echoes every command for a step's log; here there is none.
+    with contextlib.redirect_stderr(io.StringIO()), ThreadPoolExecutor(len(PROBES)) as pool:
+        found = pool.map(lambda probe: _look(probe, scene), PROBES)
+        return tuple(finding for each in found for finding in each)
+
+
+def _look(probe: Probe, scene: Scene) -> tuple[Finding, ...]:
+    name = probe.__name__.removeprefix("probe_").replace("_", "-")
+    try:
+        return tuple(probe(scene))
+    except BuilderError as error:
+        what = f"{error.brief} ({error.detail.splitlines()[-1]})" if error.detail else error.brief
+        return (Finding(id=name, severity=Severity.ERROR, what=what, remedy=error.hint),)
+    except OSError as error:
+        return (Finding(id=name, severity=Severity.WARNING, what=f"could not look: {error}"),)
+
+
+def _ok(id: str, what: str) -> Finding:
+    return Finding(id=id, severity=Severity.OK, what=what)
+
+
+def _warning(id: str, what: str, remedy: str = "") -> Finding:
+    return Finding(id=id, severity=Severity.WARNING, what=what, remedy=remedy)
+
+
+def _error(id: str, what: str, remedy: str = "") -> Finding:
+    return Finding(id=id, severity=Severity.ERROR, what=what, remedy=remedy)
+
+
+# What a build needs of the host.
+
+
+def probe_packages(scene: Scene) -> Iterator[Finding]:
+    """The Debian packages of host/packages.conf."""
+    missing = scene.missing()
+    for each in missing:
+        yield _error("packages", f"{each.name} is not installed: {each.purpose}", f"apt-get install {each.name}")
+    if not missing:
+        yield _ok("packages", "every Debian package that is needed is there")
+
+
+def probe_subordinate_ids(scene: Scene) -> Iterator[Finding]:
+    """65536 ids of their own for this user, in both files."""
+    user = getpass.getuser()
+    lacking = [path for path in scene.subordinate if _subordinate_ids(path, user) < 65536]
+    if lacking:
+        files = " and ".join(str(path) for path in lacking)
+        options = " ".join(f"--add-{path.name}s {_free_range(scene.subordinate)}" for path in lacking)
+        yield _error("subordinate-ids", f"{user} has fewer than 65536 ids in {files}", f"usermod {options} {user}")
+    else:
+        yield _ok("subordinate-ids", f"{user} has subordinate ids")
+
+
+def _ranges(path: Path) -> Iterator[tuple[str, int, int]]:
+    """name, first, count of each line that is well formed."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if first.isdigit() and count.isdigit():
+            yield name, int(first), int(count)
+
+
+def _subordinate_ids(path: Path, user: str) -> int:
+    return sum(count for name, _, count in _ranges(path) if name == user)
+
+
+def _free_range(paths: tuple[Path, ...]) -> str:
+    first = max((start + count for path in paths for _, start, count in _ranges(path)), default=100000)
+    return f"{first}-{first + 65535}"
+
+
+def probe_namespace(scene: Scene) -> Iterator[Finding]:
+    """A user namespace with a full id map, made for real."""
+    namespace.require_namespace()
+    yield _ok("namespace", "user namespaces work")
+
+
+def probe_layers(scene: Scene) -> Iterator[Finding]:
+    """An overlay where the store is, in a namespace: a directory of a lower layer is replaced."""
+    namespace.require_namespace()
+    place = _existing(scene.store)
+    tried = process.run(
+        namespace.inside([sys.executable, "-c", TRY_OVERLAY, place]),
+        capture=True,
+        check=False,
+        env={"PYTHONPATH": _ours()},
+    )
+    if tried.returncode == 0:
+        yield _ok("layers", f"layers can be merged at {place}")
+    else:
+        brief, _, hint = tried.stderr.decode(errors="replace").strip().partition("\n")
+        yield _error("layers", brief, hint)
+
+
+def probe_guestfs(scene: Scene) -> Iterator[Finding]:
+    """The distribution's binding, seen by this very interpreter."""
+    if importlib.util.find_spec("guestfs") is None:
+        yield _error(
+            "guestfs", f"{sys.executable} does not find guestfs: verify cannot read images", "make clean setup"
+        )
+    else:
+        yield _ok("guestfs", "guestfs can be imported")
+
+
+def probe_appliance_kernel(scene: Scene) -> Iterator[Finding]:
+    """A kernel with its modules, both readable by this user: what supermin makes libguestfs' appliance from."""
+    named = scene.environment.get("SUPERMIN_KERNEL")
+    kernels = [Path(named)] if named else sorted(scene.boot.glob("vmlinu?-*"))
+    usable = [each for each in kernels if named or (scene.modules / each.name.partition("-")[2]).is_dir()]
+    readable = [each for each in usable if os.access(each, os.R_OK)]
+    if readable:
+        yield _ok("appliance-kernel", f"{readable[-1]} is there for libguestfs")
+    elif usable:
+        # Ubuntu installs its kernels with mode 0600.
+        yield _error("appliance-kernel", f"{usable[-1]} cannot be read: verify needs it", f"chmod +r {usable[-1]}")
+    else:
+        remedy = "apt-get install linux-image-cloud-amd64"
+        yield _error("appliance-kernel", f"no kernel with modules in {scene.boot}: verify needs one", remedy)
+
+
+def probe_i386(scene: Scene) -> Iterator[Finding]:
+    """A 32-bit program, run: the scripts of x86 packages are such programs."""
+    with tempfile.TemporaryDirectory(prefix="ami-factory-doctor-") as name:
+        program = Path(name, "exit")
+        program.write_bytes(I386_PROGRAM)
+        program.chmod(0o700)
+        try:
+            runs = process.run([program], capture=True, check=False).returncode == 0
+        except PermissionError:
+            yield _warning("i386", f"{name} is mounted noexec: could not try a 32-bit program", "TMPDIR=/var/tmp")
+            return
+        except OSError:
+            runs = False
+    if runs:
+        yield _ok("i386", "32-bit programs run")
+    else:
+        remedy = "boot with ia32_emulation=1, or leave x86 out of the recipe's architectures"
+        yield _warning("i386", "this kernel does not run 32-bit programs: x86 images cannot be built", remedy)
+
+
+def probe_store(scene: Scene) -> Iterator[Finding]:
+    """The store can be written, and there is room in it."""
+    place = _existing(scene.store)
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield _error("store", f"{place} cannot be written by {getpass.getuser()}", "choose another place with --store")
+        return
+    room = os.statvfs(place)
+    free = room.f_bavail * room.f_frsize
+    said = f"{free / 2**30:.1f} GiB free at {place}"
+    if free < NEEDED_SPACE:
+        yield _error("store", f"only {said}", "ami-factory store gc, or another place with --store")
+    elif free < ENOUGH_SPACE:
+        yield _warning("store", f"only {said}", "ami-factory store gc")
+    elif room.f_files and room.f_favail < ENOUGH_FILES:
+        yield _warning("store", f"only {room.f_favail} more files fit at {place}", "ami-factory store gc")
+    else:
+        yield _ok("store", said)
+
+
+def probe_clock(scene: Scene) -> Iterator[Finding]:
+    """A clock that is behind makes signatures and certificates look as if they came from the future."""
+    known = max(path.stat().st_mtime for path in (Path(__file__), Path("/var/lib/dpkg/status")) if path.exists())
+    if scene.now() < known - 60:
+        behind = round((known - scene.now()) / 60)
+        yield _error(
+            "clock", f"the clock is at least {behind} minutes behind files of this machine", "timedatectl set-ntp true"
+        )
+    else:
+        yield _ok("clock", time.strftime("it is %Y-%m-%d %H:%M UTC", time.gmtime(scene.now())))
+
+
+# What lies beyond it.
+
+
+def probe_archive(scene: Scene) -> Iterator[Finding]:
+    """The Debian archive that the quickstart distribution is made from the first time."""
+    hosts = _archive_hosts(scene.apt)
+    if not hosts:
+        yield _warning(
+            "archive", f"no archive in {scene.apt}: the quickstart distribution cannot be made", "see: man sources.list"
+        )
+        return
+    proxy = scene.environment.get("http_proxy", "")
+    unreachable = [each for each in hosts if not _answers(*(_address(proxy) if proxy else each))]
+    if unreachable:
+        names = ", ".join(host for host, _ in unreachable)
+        yield _warning(
+            "archive", f"{names} cannot be reached: only what is in the cache can be built", "check the network"
+        )
+    else:
+        yield _ok("archive", "the host's Debian archive can be reached")
+
+
+def _archive_hosts(apt: Path) -> tuple[tuple[str, int], ...]:
+    files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
+    found = set()
+    for path in files:
+        if path.suffix in (".list", ".sources") and path.is_file():
+            lines = [
+                line for line in path.read_text(errors="replace").splitlines() if not line.lstrip().startswith("#")
+            ]
+            words = [word for line in lines for word in line.split()]
+            found |= {_address(word) for word in words if word.startswith(("http://", "https://"))}
+    return tuple(sorted(found))
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
+def probe_region(scene: Scene) -> Iterator[Finding]:
+    """The region answers, and accepts the credentials."""
+    if scene.region != "local" or scene.surroundings.endpoint_url:
+        from builder.cloud.sts import account
+
+        yield _ok("region", f"{scene.region} answers; account {account(scene.surroundings, scene.region)}")
+        return
+    from builder.region import control
+
+    status = control.status(scene.region_directory)
+    if status is None:
+        yield _ok("region", "the local region is not running: a build starts it")
+    elif _answers(*_address(status.endpoint_url)):
+        yield _ok("region", f"the local region is running at {status.endpoint_url}")
+    else:
+        remedy = "ami-factory region stop, then ami-factory region start"
+        yield _error("region", f"the local region does not answer at {status.endpoint_url}", remedy)
+
+
+# What was left behind.
+
+
+def probe_leftovers(scene: Scene) -> Iterator[Finding]:
+    """Workspaces that no living build holds."""
+    work = scene.store / "work"
+    places = sorted(each for each in work.iterdir() if each.suffix != ".lock") if work.is_dir() else []
+    stale = [each for each in places if not _held(each.with_suffix(".lock"))]
+    if stale:
+        yield _warning("leftovers", f"{len(stale)} workspaces of builds that died in {work}", "ami-factory store gc")
+    else:
+        yield _ok("leftovers", "no workspace of a dead build")
+
+
+def probe_leases(scene: Scene) -> Iterator[Finding]:
+    """Lease files that nobody holds: harmless, the next build of that step takes them over."""
+    leases = scene.store / "leases"
+    dead = [each for each in sorted(leases.iterdir()) if not _held(each)] if leases.is_dir() else []
+    if dead:
+        yield _warning(
+            "leases", f"{len(dead)} leases of builds that died in {leases} (harmless)", "ami-factory store gc"
+        )
+    else:
+        yield _ok("leases", "no lease of a dead build")
+
+
+def _held(path: Path) -> bool:
+    """Whether a living process holds the lock; taking it for a moment is the only way to ask."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def probe_mounts(scene: Scene) -> Iterator[Finding]:
+    """Mounts below the store, seen from outside the namespaces of builds: there must never be one."""
+    lines = (scene.proc / "self/mountinfo").read_text().splitlines()
+    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
+    left = [each for each in points if each != scene.store and each.is_relative_to(scene.store)]
+    for each in left:
+        yield _warning("mounts", f"{each} is still mounted", f"umount '{each}'")
+    if not left:
+        yield _ok("mounts", "nothing is mounted in the store")
+
+
+def probe_daemons(scene: Scene) -> Iterator[Finding]:
+    """Programs of ours whose build is gone: their parent is process 1, and their command line names our directories."""
+    ours = tuple(str(each) for each in (scene.store, scene.surroundings.state, scene.surroundings.cache))
+    left = []
+    for entry in scene.proc.iterdir():
+        if entry.name.isdigit() and (command := _command(entry)):
+            named = any(part.startswith(ours) or f"={part}".startswith(ours) for part in command)
+            if Path(command[0]).name.startswith(DAEMONS) and named and _parent(entry) == 1:
+                left.append((int(entry.name), Path(command[0]).name))
+    for pid, name in sorted(left):
+        yield _warning("daemons", f"{name} (process {pid}) outlived its build", f"kill {pid}")
+    if not left:
+        yield _ok("daemons", "no program outlived its build")
+
+
+def _command(entry: Path) -> list[str]:
+    """A process's command line; none of one that ended meanwhile, and none of other users'."""
+    try:
+        if entry.stat().st_uid != os.getuid():
+            return []
+        return (entry / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def _parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return 0
+
+
+def probe_keys(scene: Scene) -> Iterator[Finding]:
+    """Private keys are the user's alone."""
+    state = scene.surroundings.state
+    open_to_all = stat.S_IRWXG | stat.S_IRWXO
+    if state.is_dir() and state.stat().st_mode & open_to_all:
+        yield _warning("keys", f"others can look into {state}, which holds private keys", f"chmod 700 '{state}'")
+    else:
+        yield _ok("keys", "private keys are readable by you alone")
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest directory above it that is there."""
+    return next(each for each in (path, *path.parents) if each.is_dir())
+
+
+def _ours() -> str:
+    return str(Path(__file__).parents[1])
+
+
+PROBES: tuple[Probe, ...] = (
+    probe_packages,
+    probe_subordinate_ids,
+    probe_namespace,
+    probe_layers,
+    probe_guestfs,
+    probe_appliance_kernel,
+    probe_i386,
+    probe_store,
+    probe_clock,
+    probe_archive,
+    probe_region,
+    probe_leftovers,
+    probe_leases,
+    probe_mounts,
+    probe_daemons,
+    probe_keys,
+)
