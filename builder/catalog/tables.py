@@ -1,13 +1,17 @@
 """Tables that people write: pydantic models that refuse unknown keys, and their faults in an author's words."""
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+# Pydantic would look through the metadata of every installed package for plugins, at every start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from builder.formats.toml import Key
+from pydantic import BaseModel, ConfigDict, Field, ValidationError  # noqa: E402
+
+from builder.formats.toml import Key  # noqa: E402
 
 _PATTERNS: dict[str, str] = {}  # pattern to what it stands for
 
@@ -50,6 +54,8 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
             yield Fault(key=key[:-1], message=f'"{key[-1]}" is missing', missing=True)
         elif kind == "extra_forbidden":
             yield Fault(key=key, message=_unknown(model, key))
+        elif kind == "too_short" and found["input"]:
+            continue  # it is not empty: its elements are wrong, and each was said
         else:
             yield Fault(key=key, message=_words(kind, found.get("ctx", {}), found["input"], found["msg"]))
 
@@ -95,8 +101,11 @@ def _words(kind: str, context: dict[str, Any], value: Any, message: str) -> str:
         case _ if kind in _KINDS:
             return f"this must be {_KINDS[kind]}, and {shown(value)} is not"
         case "literal_error":
-            expected = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-            return f"{shown(value)} is not one of {', '.join(expected)}{suggestion(str(value)[:100], expected)}"
+            expected = [word.strip("'").lower() for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+            if len(expected) == 1:
+                return f"this must be {expected[0]}, and {shown(value)} is not"
+            near = suggestion(value, expected) if isinstance(value, str) else ""
+            return f"{shown(value)} is not one of {', '.join(expected)}{near}"
         case "string_pattern_mismatch":
             return f"{shown(value)} is not {_PATTERNS.get(context['pattern'], 'of the form ' + context['pattern'])}"
         case "string_too_long":
@@ -116,13 +125,12 @@ def _unknown(model: type[BaseModel], key: Key) -> str:
     """An unknown key: the nearest key of its table, or the table that it belongs in."""
     *around, name = key
     known = _fields(_table_at(model, tuple(around)))
-    hint = suggestion(str(name), known)
-    if not hint and not around:
-        homes = [table for table in _fields(model) if str(name) in _fields(_table_at(model, (table,)))]
-        hint = f"; it belongs in [{homes[0]}]" if len(homes) == 1 else ""
-    if not hint and around and str(name) in _fields(model):
-        hint = "; it belongs at the top, before the first [table]"
-    return f"unknown key{hint or '; known here: ' + ', '.join(known)}"
+    homes = [table for table in _fields(model) if name in _fields(_table_at(model, (table,)))]
+    if not around and len(homes) == 1:
+        return f"unknown key; it belongs in [{homes[0]}]"
+    if around and name in _fields(model):
+        return "unknown key; it belongs at the top, before the first [table]"
+    return f"unknown key{suggestion(str(name), known) or '; known here: ' + ', '.join(known)}"
 
 
 def _fields(model: type[BaseModel] | None) -> list[str]:

@@ -1,0 +1,125 @@
+"""recipes/README.md, made from the model: `python -m builder.recipe.reference > recipes/README.md`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from builder.recipe.model import MAX_INSTANCE_STORE
+from builder.recipe.schema import schema
+from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
+
+_HEAD = f"""\
+# Recipes
+
+<!-- Made from builder/recipe/model.py by `make recipes`; do not edit. -->
+
+A recipe is one TOML file, `NAME.toml`. Its own files, templates and keys are in the directory `NAME/` beside it, and
+`NAME.lock` pins what it was built from. Unknown keys are refused. All that is wrong is said at once, with its place:
+
+```
+recipes/web.toml:14:1: image.size: "2X" is not a size: write a whole number with MiB or GiB, such as "2048MiB"
+```
+
+`ami-factory recipe new NAME` writes one to start from, and `ami-factory recipe schema` prints the JSON Schema, for an
+editor that completes and checks while you type.
+
+## What is here
+
+**quickstart.toml** is a small Fedora-style distribution that needs no mirror of Fedora's and no AWS account. Honestly:
+its packages are Debian's. The factory takes them from the archive that your own machine uses, and repacks them into RPMs
+on the spot: owners, modes, dependencies and file names are kept, /usr is merged, and Debian's maintainer scripts are
+replaced by the few that a bootable system needs. dnf installs them, as it would install Fedora's, and the
+configuration is laid out as Fedora's is (/etc/sysconfig). It boots and it takes the same way through the factory as
+Fedora does; it is not Fedora, nobody ships updates for it, and its repository is signed by a key that your machine made.
+For x86_64 the kernel is Debian's cloud kernel; for i386 (packages as i686) it is Debian's 686-pae kernel, which is too
+new to run as a paravirtual guest: Linux lost 32-bit paravirtual guests in 5.9, so bring an older kernel for that.
+
+**fedora.toml** is Fedora itself, from Fedora's mirrors, every package's signature checked. x86_64 only: Fedora builds
+no kernel for 32 bits.
+
+## One recipe on top of another
+
+`extends = "other.toml"` starts from another recipe in the same directory (a chain of at most eight).
+
+- Tables are merged, key by key.
+- A text, a number or a list replaces the one of the other recipe.
+- The lists of tables `[[users]]`, `[[files]]`, `[[scripts]]` and `[[distribution.repositories]]` are joined, the other
+  recipe's first. A user of the same name, a file with the same destination and a repository with the same id take the
+  place of the other's.
+- A `source` is looked for in this recipe's directory first, then in that of the recipe that it extends: a file of the
+  same name replaces the other's.
+- `name` is never taken over.
+
+## Templates
+
+Texts in `[register]`, and files with `template = true`, are Jinja2 templates. A name that has no value is an error, not
+an empty text. Templates are sandboxed, and stopped when they loop without end or write more than
+{MAX_OUTPUT // 1024**2} MiB. These names have a value in `[register]`: {", ".join(f"`{each}`" for each in STRING_VARIABLES)}.
+
+## Sizes
+
+A whole number with `MiB` or `GiB`: `"512MiB"`, `"2GiB"`. EC2 allows {MAX_INSTANCE_STORE // 1024**3} GiB for the root of
+an instance-store image.
+
+## Keys
+"""
+
+
+def reference() -> str:
+    """The Markdown of recipes/README.md."""
+    document = schema()
+    return _HEAD + "\n".join(_table(document, document, "", "")) + "\n"
+
+
+def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about: str) -> Iterator[str]:
+    """A section for a table, then one for each table in it."""
+    if heading:
+        yield f"\n### `{heading}`\n\n{about}"
+    yield "\n| key | what to write | when left out | |\n| --- | --- | --- | --- |"
+    nested: list[tuple[str, dict[str, Any], str]] = []
+    required = set(model.get("required", ()))
+    for name, described in model["properties"].items():
+        target = _target(document, described)
+        path = f"{heading.strip('[]')}.{name}".lstrip(".")
+        if target is not None:
+            listed = described.get("type") == "array"
+            nested.append((f"[[{path}]]" if listed else f"[{path}]", target, described.get("description", "")))
+            continue
+        left_out = "**required**" if name in required else _value(described.get("default"))
+        yield f"| `{name}` | {_kind(described)} | {left_out} | {_cell(described.get('description', ''))} |"
+    for path, target, about in nested:
+        yield from _table(document, target, path, about)
+
+
+def _target(document: dict[str, Any], described: dict[str, Any]) -> dict[str, Any] | None:
+    """The table that a property is, or is a list of."""
+    reference = described.get("$ref") or described.get("items", {}).get("$ref")
+    return document["$defs"][reference.rpartition("/")[2]] if reference else None
+
+
+def _kind(described: dict[str, Any]) -> str:
+    if "enum" in described or "const" in described:
+        return " or ".join(f"`{json.dumps(each)}`" for each in described.get("enum", [described.get("const")]))
+    match described.get("type"):
+        case "array":
+            return f"list of {_kind(described['items'])}"
+        case "object":
+            return "table of texts"
+        case "boolean":
+            return "`true` or `false`"
+        case "integer":
+            return f"whole number, {described['minimum']} to {described['maximum']}"
+    return "text"
+
+
+def _value(default: Any) -> str:
+    return "" if default in (None, "", [], {}) else f"`{json.dumps(default)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,57 @@
+"""A recipe to start from: what `recipe new` writes."""
+
+import re
+
+from builder.errors import RecipeError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+_TEXT = """\
+# NAME: what this image is for.
+#
+#   ami-factory check recipes/NAME.toml     is it right?
+#   ami-factory plan recipes/NAME.toml      what would be done, and why
+#   ami-factory build recipes/NAME.toml     the AMI
+#
+# Every key is described in recipes/README.md.
+
+# What is not said here is as quickstart.toml has it.
+extends = "quickstart.toml"
+name = "NAME"
+version = "1"
+description = "What people see in a list of images"
+
+# One AMI for each: the file system table follows the type's disks.
+instance_types = ["m1.small"]
+
+[ssh]
+# The key that an instance is launched with is let in by itself; these are let in as well.
+authorized_keys = [
+    # "ssh-ed25519 AAAA... you@example.com",
+]
+
+# Files of your own, from recipes/NAME/, or written here.
+[[files]]
+destination = "/etc/motd"
+content = "This is {{ name }}, version {{ version }}.\\n"
+template = true
+
+# A script runs as root in the new tree, in a sandbox without network. Each one is cached by itself.
+# [[scripts]]
+# run = "echo made by ami-factory > /etc/made-by"
+
+# [services]
+# enable = ["my.service"]
+
+# [image]
+# size = "2GiB"
+"""
+
+
+def starter(name: str) -> str:
+    """The text of a new recipe beside recipes/quickstart.toml."""
+    if not _NAME.fullmatch(name):
+        raise RecipeError(
+            f'"{name[:64]}" is not a name for a recipe', hint="use lower case letters, digits, dots and dashes"
+        )
+    return _TEXT.replace("NAME", name)
