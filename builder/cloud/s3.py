@@ -79,7 +79,7 @@ def holds(bucket: Bucket, key: str, sha1: str, path: Path) -> bool:
         head = bucket.client.head_object(**bucket.address, Key=key, ChecksumMode="ENABLED")
     if "ChecksumSHA1" in head:
         return str(head["ChecksumSHA1"]) == _base64(sha1)
-    etag = head.get("ETag", "").strip('"')
+    etag = str(head.get("ETag", "")).strip('"')
     if head.get("ServerSideEncryption") in {"aws:kms", "aws:kms:dsse"} or "SSECustomerAlgorithm" in head or "-" in etag:
         return False
     with path.open("rb") as file:

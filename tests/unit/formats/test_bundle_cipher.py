@@ -1,0 +1,168 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from builder.catalog import certificates
+from builder.errors import BuilderError
+from builder.formats import bundle_cipher
+from builder.formats.bundle_cipher import Decryptor, Encryptor, SessionKey
+
+SESSION = SessionKey(
+    key=bytes.fromhex("00112233445566778899aabbccddeeff"), iv=bytes.fromhex("0f0e0d0c0b0a09080706050403020100")
+)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[bytes, bytes]:
+    return bundle_cipher.make_pair()
+
+
+def encrypt(*pieces: bytes) -> bytes:
+    cipher = Encryptor(SESSION)
+    return b"".join(bytes(cipher.update(piece)) for piece in pieces) + cipher.finish()
+
+
+def decrypt(data: bytes, session: SessionKey = SESSION) -> bytes:
+    cipher = Decryptor(session)
+    return cipher.update(data) + cipher.finish()
+
+
+@pytest.mark.parametrize(
+    ("plain", "cipher"),
+    [
+        pytest.param(b"", "d8f43fc6392d8dced3af48947afeeee4", id="empty"),
+        pytest.param(b"bundle", "6e29507b9d14f23e33d75df28eb3bc1f", id="bundle"),
+    ],
+)
+def test_vectors_of_the_reference(plain: bytes, cipher: str) -> None:
+    assert encrypt(plain).hex() == cipher
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 31, 32, 1000])
+def test_round_trip_and_whole_block_of_padding(length: int) -> None:
+    plain = bytes(range(256)) * 4
+    plain = plain[:length]
+    packed = encrypt(plain[:7], plain[7:20], plain[20:])
+    assert packed == encrypt(plain)
+    assert len(packed) == length + 16 - length % 16
+    assert decrypt(packed) == plain
+
+
+@pytest.mark.parametrize(
+    ("data", "session"),
+    [
+        pytest.param(encrypt(b"x" * 40)[:-16], SESSION, id="a-block-missing"),
+        pytest.param(encrypt(b"x" * 40)[:-3], SESSION, id="cut"),
+        pytest.param(encrypt(b"x" * 40), SessionKey(key=bytes(16), iv=SESSION.iv), id="other-key"),
+    ],
+)
+def test_what_does_not_decrypt(data: bytes, session: SessionKey) -> None:
+    with pytest.raises(BuilderError, match="does not decrypt"):
+        decrypt(data, session)
+
+
+def test_session_keys_differ_and_do_not_show() -> None:
+    one, other = bundle_cipher.new_session_key(), bundle_cipher.new_session_key()
+    assert len({one.key, one.iv, other.key, other.iv}) == 4
+    assert {len(one.key), len(one.iv)} == {16}
+    assert repr(one) == "SessionKey()"
+
+
+@pytest.mark.parametrize("certificate", certificates.CERTIFICATES, ids=lambda each: each.path.stem)
+def test_certificates_of_ec2(certificate: certificates.Ec2Certificate) -> None:
+    """Past their dates, one of X.509 version 1: known by fingerprint, used for their keys."""
+    pem = certificate.path.read_bytes()
+    key = bundle_cipher.load_public_key(pem)
+    assert bundle_cipher.fingerprint(pem) == certificate.sha256
+    assert len(bundle_cipher.wrap(SESSION.key, key)) == key.key_size // 4
+
+
+def test_hex_text_is_wrapped_not_bytes(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
+    private, certificate = pair
+    wrapped = bundle_cipher.wrap(SESSION.key, bundle_cipher.load_public_key(certificate))
+    assert wrapped != bundle_cipher.wrap(SESSION.key, bundle_cipher.load_public_key(certificate))
+    (tmp_path / "key").write_bytes(private)
+    opened = subprocess.run(
+        ["openssl", "pkeyutl", "-decrypt", "-inkey", tmp_path / "key"],
+        input=bytes.fromhex(wrapped), capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert opened == b"00112233445566778899aabbccddeeff"
+    assert bundle_cipher.unwrap(wrapped, bundle_cipher.load_private_key(private)) == SESSION.key
+
+
+def test_another_key_does_not_open(pair: tuple[bytes, bytes]) -> None:
+    other = bundle_cipher.load_private_key(bundle_cipher.make_pair()[0])
+    wrapped = bundle_cipher.wrap(SESSION.key, bundle_cipher.load_public_key(pair[1]))
+    with pytest.raises(BuilderError, match="does not open the bundle"):
+        bundle_cipher.unwrap(wrapped, other)
+    assert not bundle_cipher.fits(other, pair[1])
+    assert bundle_cipher.fits(bundle_cipher.load_private_key(pair[0]), pair[1])
+
+
+def test_signature_is_one_that_openssl_verifies(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
+    private, certificate = pair
+    signature = bundle_cipher.sign(b"signed", bundle_cipher.load_private_key(private))
+    public = bundle_cipher.load_public_key(certificate)
+    assert bundle_cipher.verify(b"signed", signature, public)
+    assert not bundle_cipher.verify(b"Signed", signature, public)
+    assert not bundle_cipher.verify(b"signed", b"", public)
+    (tmp_path / "certificate").write_bytes(certificate)
+    (tmp_path / "signature").write_bytes(signature)
+    key = subprocess.run(
+        ["openssl", "x509", "-in", tmp_path / "certificate", "-pubkey", "-noout"], capture_output=True, check=True
+    ).stdout
+    (tmp_path / "public").write_bytes(key)
+    said = subprocess.run(
+        ["openssl", "dgst", "-sha1", "-verify", tmp_path / "public", "-signature", tmp_path / "signature"],
+        input=b"signed", capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert said == b"Verified OK\n"
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"text",
+        b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----",
+        b"-----BEGIN CERTIFICATE-----\nAAAA",
+        b"-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----",
+    ],
+)
+def test_what_is_no_certificate(pem: bytes) -> None:
+    with pytest.raises(BuilderError, match=r"cert\.pem is not a certificate"):
+        bundle_cipher.fingerprint(pem, "cert.pem")
+    with pytest.raises(BuilderError, match=r"cert\.pem is not a certificate"):
+        bundle_cipher.load_public_key(pem, "cert.pem")
+
+
+def test_a_certificate_of_rubbish() -> None:
+    pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    with pytest.raises(BuilderError, match="can be read"):
+        bundle_cipher.load_public_key(pem)
+
+
+def test_private_keys_that_cannot_be_used(pair: tuple[bytes, bytes]) -> None:
+    key = bundle_cipher.load_private_key(pair[0])
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+    curve = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for pem, said in ((locked, "pass phrase"), (curve, "not an RSA key"), (b"x", "not a private key")):
+        with pytest.raises(BuilderError, match=said):
+            bundle_cipher.load_private_key(pem)
+
+
+def test_a_fingerprint_needs_no_cryptography() -> None:
+    code = (
+        "import sys; from builder.formats.bundle_cipher import fingerprint; import builder.identity;"
+        "assert not {name for name in sys.modules if name.split('.')[0] in {'cryptography', 'ssl', 'botocore'}}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

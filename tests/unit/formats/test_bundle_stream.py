@@ -1,0 +1,169 @@
+import gzip
+import hashlib
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.formats import bundle_stream
+from builder.formats.bundle_cipher import Decryptor, SessionKey
+from builder.formats.bundle_stream import PartDigest, Sealed, seal
+from builder.formats.sparse import Block
+
+SESSION = SessionKey(
+    key=bytes.fromhex("00112233445566778899aabbccddeeff"), iv=bytes.fromhex("0f0e0d0c0b0a09080706050403020100")
+)
+
+
+class Kept(io.BytesIO):
+    """A part that can be looked at after it was closed."""
+
+    value = b""
+
+    def close(self) -> None:
+        if not self.closed:
+            self.value = self.getvalue()
+        super().close()
+
+
+def sealed(
+    blocks: list[Block], *, workers: int = 2, progress: Callable[[int], None] = lambda done: None
+) -> tuple[Sealed, list[bytes]]:
+    parts: list[Kept] = []
+
+    def open_part(index: int) -> BinaryIO:
+        assert index == len(parts)
+        parts.append(Kept())
+        return parts[-1]
+
+    size = sum(block.length for block in blocks)
+    found = seal("disk.img", size, blocks, SESSION, open_part, progress, workers)
+    assert all(part.closed for part in parts)
+    return found, [part.value for part in parts]
+
+
+def opened(parts: list[bytes]) -> tuple[bytes, str]:
+    """The image, and the SHA-1 of the whole tar stream."""
+    cipher = Decryptor(SESSION)
+    stream = gzip.decompress(cipher.update(b"".join(parts)) + cipher.finish())
+    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+        (member,) = archive.getmembers()
+        extracted = archive.extractfile(member)
+        assert extracted is not None
+        return extracted.read(), hashlib.sha1(stream).hexdigest()
+
+
+def test_vector_of_the_reference() -> None:
+    found, parts = sealed([Block(length=1 << 20)])
+    assert found.tar_sha1 == "9709273bb29fd1f4dfad710b3bda39f8fb6d2c54"
+    assert opened(parts) == (bytes(1 << 20), found.tar_sha1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pieces=st.lists(st.one_of(st.binary(min_size=1, max_size=5000), st.integers(1, 3_000_000)), max_size=8))
+def test_round_trip(pieces: list[bytes | int]) -> None:
+    blocks = [Block(length=p) if isinstance(p, int) else Block(length=len(p), data=p) for p in pieces]
+    image = b"".join(bytes(p) for p in pieces)
+    seen: list[int] = []
+    found, parts = sealed(blocks, progress=seen.append)
+    assert opened(parts) == (image, found.tar_sha1)
+    whole = b"".join(parts)
+    assert found == Sealed(
+        tar_sha1=found.tar_sha1,
+        ciphertext_sha256=hashlib.sha256(whole).hexdigest(),
+        length=len(whole),
+        parts=tuple(
+            PartDigest(length=len(p), sha1=hashlib.sha1(p).hexdigest(), sha256=hashlib.sha256(p).hexdigest())
+            for p in parts
+        ),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == len(image)
+
+
+def test_equal_bytes_whatever_the_number_of_threads() -> None:
+    blocks = [Block(length=300_000, data=bytes(i % 256 for i in range(n, n + 300_000))) for n in range(6)]
+    assert sealed(blocks, workers=1) == sealed(blocks, workers=7)
+
+
+def test_written_zeros_and_holes_give_equal_bytes() -> None:
+    assert sealed([Block(length=1 << 20)]) == sealed([Block(length=1 << 20, data=bytes(1 << 20))])
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_cut_at_the_part_size(extra: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full parts but the last, and no empty one where the length is a multiple of the size (as euca2ools writes)."""
+    _, (whole,) = sealed([Block(length=50_000, data=bytes(i * i % 251 for i in range(50_000)))])
+    monkeypatch.setattr(bundle_stream, "PART_SIZE", (len(whole) + extra * 4) // 4)
+    _, parts = sealed([Block(length=50_000, data=bytes(i * i % 251 for i in range(50_000)))])
+    assert b"".join(parts) == whole
+    assert {len(part) for part in parts[:-1]} == {bundle_stream.PART_SIZE}
+    assert len(parts) == -(-len(whole) // bundle_stream.PART_SIZE)
+    assert 0 < len(parts[-1]) <= bundle_stream.PART_SIZE
+
+
+def test_few_blocks_are_held() -> None:
+    """The reader is held back when the last thread of the line is slow."""
+    given_out = 0
+    gate = threading.Event()
+
+    def blocks() -> Iterator[Block]:
+        nonlocal given_out
+        for _ in range(100):
+            given_out += 1
+            yield Block(length=1000, data=b"x" * 1000)
+
+    class Slow(Kept):
+        def write(self, data: object) -> int:
+            assert gate.wait(10)
+            return super().write(data)  # type: ignore[arg-type]
+
+    line = threading.Thread(target=lambda: seal("a", 100_000, blocks(), SESSION, lambda index: Slow(), workers=2))
+    line.start()
+    try:
+        line.join(0.3)
+        assert line.is_alive()
+        assert given_out <= 14
+    finally:
+        gate.set()
+        line.join(10)
+    assert given_out == 100
+
+
+class Stop(BaseException):
+    """Stands for KeyboardInterrupt."""
+
+
+@pytest.mark.parametrize("where", ["blocks", "progress", "part"])
+def test_an_error_anywhere_ends_it_and_leaves_no_thread(where: str, tmp_path: Path) -> None:
+    def blocks() -> Iterator[Block]:
+        for number in range(200):
+            if where == "blocks" and number == 100:
+                raise Stop
+            yield Block(length=100_000, data=bytes(100_000))
+
+    def progress(done: int) -> None:
+        if where == "progress" and done > 1_000_000:
+            raise Stop
+
+    def open_part(index: int) -> BinaryIO:
+        if where == "part":
+            raise Stop
+        return (tmp_path / str(index)).open("wb")
+
+    before = threading.active_count()
+    with pytest.raises(Stop):
+        seal("a", 200 * 100_000, blocks(), SESSION, open_part, progress, workers=2)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("size", [999, 1001])
+def test_blocks_that_do_not_add_up(size: int) -> None:
+    with pytest.raises(ValueError, match="1000 bytes"):
+        seal("a", size, [Block(length=1000)], SESSION, lambda index: Kept())
