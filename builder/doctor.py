@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from builder.errors import BuilderError
 from builder.host import namespace, process
 from builder.host.packages import Package, missing_packages
-from builder.stages.contract import Surroundings
 
 # A cold build of the quickstart writes about 1.5 GiB: two layers, their trees, a 1 GiB image, its parts.
 NEEDED_SPACE = 2 * 2**30
@@ -55,7 +54,7 @@ except HostError as error:
 """
 
 
-class Severity(Enum):
+class Severity(StrEnum):
     OK = "ok"
     WARNING = "warning"  # some recipes, or some steps, will fail or be slow
     ERROR = "error"  # no build will succeed
@@ -76,9 +75,12 @@ class Scene:
     """What the probes look at."""
 
     store: Path
-    surroundings: Surroundings
-    region: str
+    cache: Path
+    state: Path
     region_directory: Path
+    region: str = "local"
+    endpoint_url: str | None = None
+    profile: str | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     proc: Path = Path("/proc")
     boot: Path = Path("/boot")
@@ -92,9 +94,25 @@ class Scene:
 Probe = Callable[[Scene], Iterator[Finding]]
 
 
-def examine(*, store: Path, surroundings: Surroundings, region: str, region_directory: Path) -> tuple[Finding, ...]:
+def examine(
+    store: Path,
+    cache: Path,
+    region_directory: Path,
+    *,
+    region: str = "local",
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+) -> tuple[Finding, ...]:
     """Everything that was found, good things too, in the order of PROBES. Changes nothing."""
-    scene = Scene(store=store, surroundings=surroundings, region=region, region_directory=region_directory)
+    scene = Scene(
+        store=store,
+        cache=cache,
+        state=region_directory.parent,
+        region_directory=region_directory,
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+    )
     # The runner echoes every command for a step's log; here there is none.
     with contextlib.redirect_stderr(io.StringIO()), ThreadPoolExecutor(len(PROBES)) as pool:
         found = pool.map(lambda probe: _look(probe, scene), PROBES)
@@ -316,10 +334,10 @@ def _answers(host: str, port: int) -> bool:
 
 def probe_region(scene: Scene) -> Iterator[Finding]:
     """The region answers, and accepts the credentials."""
-    if scene.region != "local" or scene.surroundings.endpoint_url:
+    if scene.region != "local" or scene.endpoint_url:
         from builder.cloud.sts import account
 
-        yield _ok("region", f"{scene.region} answers; account {account(scene.surroundings, scene.region)}")
+        yield _ok("region", f"{scene.region} answers; account {account(scene, scene.region)}")
         return
     from builder.region import control
 
@@ -387,7 +405,7 @@ def probe_mounts(scene: Scene) -> Iterator[Finding]:
 
 def probe_daemons(scene: Scene) -> Iterator[Finding]:
     """Programs of ours whose build is gone: their parent is process 1, and their command line names our directories."""
-    ours = tuple(str(each) for each in (scene.store, scene.surroundings.state, scene.surroundings.cache))
+    ours = tuple(str(each) for each in (scene.store, scene.state, scene.cache))
     left = []
     for entry in scene.proc.iterdir():
         if entry.name.isdigit() and (command := _command(entry)):
@@ -419,7 +437,7 @@ def _parent(entry: Path) -> int:
 
 def probe_keys(scene: Scene) -> Iterator[Finding]:
     """Private keys are the user's alone."""
-    state = scene.surroundings.state
+    state = scene.state
     open_to_all = stat.S_IRWXG | stat.S_IRWXO
     if state.is_dir() and state.stat().st_mode & open_to_all:
         yield _warning("keys", f"others can look into {state}, which holds private keys", f"chmod 700 '{state}'")

@@ -16,7 +16,6 @@ from builder import doctor
 from builder.doctor import Finding, Scene, Severity
 from builder.errors import HostError
 from builder.host.packages import Package, missing_packages, required_packages
-from builder.stages.contract import Surroundings
 
 
 @pytest.fixture
@@ -31,8 +30,8 @@ def scene(tmp_path: Path) -> Scene:
         (tmp_path / name).write_text(f"somebody:100000:65536\n{getpass.getuser()}:165536:65536\n")
     return Scene(
         store=tmp_path / "store",
-        surroundings=Surroundings(state=tmp_path / "state", cache=tmp_path / "cache", trees=tmp_path / "store/trees"),
-        region="local",
+        cache=tmp_path / "cache",
+        state=tmp_path / "state",
         region_directory=tmp_path / "state/region",
         environment={},
         proc=tmp_path / "proc",
@@ -221,7 +220,7 @@ def process(scene: Scene, pid: int, parent: int, *command: str) -> None:
 
 
 def test_a_daemon_that_outlived_its_build(scene: Scene) -> None:
-    home = str(scene.surroundings.cache / "gnupg")
+    home = str(scene.cache / "gnupg")
     process(scene, 7, 1, "gpg-agent", "--homedir", home, "--daemon")
     process(scene, 8, 6, "gpg-agent", "--homedir", home, "--daemon")  # its build lives
     process(scene, 9, 1, "gpg-agent", "--homedir", "/home/other/.gnupg")  # not ours
@@ -231,8 +230,8 @@ def test_a_daemon_that_outlived_its_build(scene: Scene) -> None:
 
 
 def test_private_keys_that_others_can_read(scene: Scene) -> None:
-    scene.surroundings.state.chmod(0o755)
-    assert only(doctor.probe_keys, scene).remedy == f"chmod 700 '{scene.surroundings.state}'"
+    scene.state.chmod(0o755)
+    assert only(doctor.probe_keys, scene).remedy == f"chmod 700 '{scene.state}'"
 
 
 def test_every_line_of_the_package_list_is_whole() -> None:
