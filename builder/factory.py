@@ -13,7 +13,7 @@ from builder.errors import RecipeError
 from builder.execute import Listener, LocalExecutor, Place
 from builder.history import History
 from builder.identity import Identity, load_identity
-from builder.lock import Lock, Resolver, asks, load_lock, lock_path, resolve, write_lock
+from builder.lock import Lock, asks, load_lock, lock_path, write_lock
 from builder.observe import Region, observe
 from builder.plan.compile import Made, Sources, Target, compile_plan, variants
 from builder.plan.decide import Action, Do, Observed, decide
@@ -22,6 +22,7 @@ from builder.recipe.files import collect, find_source, script_text
 from builder.recipe.load import Loaded, load_recipe
 from builder.recipe.model import Recipe
 from builder.region.identity import identity as region_identity
+from builder.resolve import Resolver, resolve
 from builder.stages.contract import Surroundings
 from builder.stages.customise.spec import Script
 from builder.stages.packages.spec import ResolveSpec
@@ -128,7 +129,7 @@ class Factory:
         if prepared.lock is not None and not update:
             return prepared
         recipe = prepared.loaded.recipe
-        with LocalExecutor(self.store, self._place(recipe), jobs=self.options.jobs) as executor:
+        with LocalExecutor(self.store, self._place(recipe, None), jobs=self.options.jobs) as executor:
             resolver = self._resolver(executor)
             fresh = resolve(recipe, prepared.loaded.kernel, prepared.key_files, prepared.sources.keys, resolver)
         write_lock(lock_path(prepared.loaded.path), fresh)
@@ -175,7 +176,9 @@ class Factory:
         """Do it. Returns the objects of all steps that are finished now, by key."""
         done: dict[str, Object] = {}
         if any(each.do is Do.RUN for each in actions):
-            with LocalExecutor(self.store, self._place(recipe), jobs=self.options.jobs) as executor:
+            with LocalExecutor(
+                self.store, self._place(recipe, self.endpoint_url()), jobs=self.options.jobs
+            ) as executor:
                 done = executor.execute(plan, actions, self.listener)
             History(self.store.root / "history").save(
                 plan, {each.step.key for each in actions if each.do is not Do.SKIP}
@@ -254,12 +257,12 @@ class Factory:
         """The region, for people."""
         return f"{self.options.region} (emulated)" if self.options.region == LOCAL else self.options.region
 
-    def _place(self, recipe: Recipe) -> Place:
+    def _place(self, recipe: Recipe, endpoint_url: str | None) -> Place:
         state = state_directory()
         return Place(
             state=state,
             cache=cache_directory(),
-            endpoint_url=self.endpoint_url(),
+            endpoint_url=endpoint_url,
             profile=self.options.profile,
             secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
         )

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from builder.canonical import to_plain
@@ -38,7 +38,7 @@ class History:
                 continue
         return found
 
-    def save(self, plan: Plan, finished: Mapping[str, object]) -> None:
+    def save(self, plan: Plan, finished: Collection[str]) -> None:
         """Remember the chains of all variants whose steps are all in `finished` (keys)."""
         for variant in plan.variants:
             steps = tuple(plan.chain(variant.name))

@@ -21,7 +21,9 @@ def open_shell(store: LocalStore, key: str) -> int:
     """A shell on the caller's terminal; its exit code. What it writes is gone afterwards."""
     layers = _layers(store, key)
     if not layers:
-        raise BuilderError(f"step {key[:12]} has no root tree to look into", hint=f"its log: ami-factory logs {key[:12]}")
+        raise BuilderError(
+            f"step {key[:12]} has no root tree to look into", hint=f"its log: ami-factory logs {key[:12]}"
+        )
     with store.workspace(key) as room:
         request = {"layers": layers, "scratch": str(room.scratch), "trees": str(store.trees)}
         return process.attached(inside([sys.executable, "-m", "builder.shell", json.dumps(request)]))

@@ -75,21 +75,41 @@ def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
     from builder.catalog.instance_types import instance_type
     from builder.catalog.kernels import load_kernel
     from builder.factory import kernels_directory
-    from builder.formats.fstab import explain_fstab
+    from builder.formats.fstab import explain_fstab, fstab
 
     kernel = load_kernel(kernels_directory(), kernel_name)
-    documents = []
+    naming = kernel.pv.disks
+    documents: list[dict[str, Any]] = []
     for name in types:
-        told = explain_fstab(instance_type(name).disks, naming=kernel.pv.disks, filesystem="ext4")
-        documents.append({"instance_type": name, "kernel": kernel.name, **told})
+        disks = instance_type(name).disks
+        told = explain_fstab(disks, naming=naming, filesystem="ext4")
+        documents.append(
+            {
+                "instance_type": name,
+                "kernel": kernel.name,
+                "disks": [
+                    {
+                        "virtual": each.virtual,
+                        "device": each.device,
+                        "what": each.what,
+                        "when_missing": each.when_missing,
+                    }
+                    for each in told
+                ],
+                "fstab": fstab(disks, naming=naming, filesystem="ext4"),
+            }
+        )
     if json:
         output.document("explain-fstab", types=documents)
         return
-    for each in documents:
-        output.result(f"# {each['instance_type']}, kernel {each['kernel']} names disks {kernel.pv.disks}*")
-        rows = [(d["device"] or "-", d["virtual"], d["size"], d["when_missing"]) for d in each["disks"]]
-        output.result(output.table(rows, indent="# "))
-        output.result(each["text"])
+    for document in documents:
+        output.result(f"# {document['instance_type']}, kernel {kernel.name}: the guest sees")
+        rows = [
+            (each["device"] or "-", each["virtual"], each["what"], f"when missing: {each['when_missing']}")
+            for each in document["disks"]
+        ]
+        output.result(output.table(rows, indent="#   "))
+        output.result(document["fstab"])
 
 
 def provenance(

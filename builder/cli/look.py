@@ -1,5 +1,6 @@
 """The verbs shell, logs and doctor: looking inside."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from builder.cli import options as o
 from builder.cli import output
 from builder.errors import BuilderError
+from builder.factory import LOCAL
 
 StepName = Annotated[
     str, typer.Argument(help="The first digits of a step's key, as `plan` prints it.", show_default=False)
@@ -41,6 +43,9 @@ def shell(step: StepName, store: o.StorePath = None) -> None:
 
 
 def doctor(
+    region: o.Region = LOCAL,
+    profile: o.Profile = None,
+    endpoint_url: o.Endpoint = None,
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
@@ -48,20 +53,27 @@ def doctor(
 
     Exit code 3 when something is missing without which nothing can be built.
     """
-    from builder.doctor import examine
+    from builder.doctor import Severity, examine
     from builder.factory import cache_directory, region_directory
 
-    findings = examine(o.factory(store=store).store.root, cache_directory(), region_directory())
+    findings = examine(
+        o.factory(store=store).store.root,
+        cache_directory(),
+        region_directory(),
+        region=region,
+        endpoint_url=endpoint_url,
+        profile=profile,
+    )
     if json:
         output.document(
             "doctor",
-            findings=[{"id": f.id, "severity": f.severity, "what": f.what, "remedy": f.remedy} for f in findings],
+            findings=[{"id": f.id, "severity": f.severity.value, "what": f.what, "remedy": f.remedy} for f in findings],
         )
     else:
         for each in findings:
-            style = {"ok": "good", "warning": "warning", "error": "error"}[each.severity]
-            output.result(f"{output.styled(each.severity.ljust(8), style, None)} {each.what}")
+            style = "good" if each.severity is Severity.OK else each.severity.value
+            output.result(f"{output.styled(each.severity.value.ljust(8), style, sys.stdout)} {each.what}")
             if each.remedy:
                 output.result(f"{'':<8} {each.remedy}")
-    if any(each.severity == "error" for each in findings):
+    if any(each.severity is Severity.ERROR for each in findings):
         raise typer.Exit(3)

@@ -3,13 +3,15 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from builder.catalog.instance_types import InstanceType, instance_type
 from builder.catalog.kernels import Kernel
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.fstab import fstab
-from builder.lock import Lock, package_sources, repository_steps
+from builder.lock import Lock
+from builder.plan.repositories import package_sources, repository_steps
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
 from builder.recipe.model import Recipe, parse_size
 from builder.recipe.templates import render_string
@@ -21,7 +23,10 @@ from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
 from builder.stages.register.spec import RegisterSpec
 from builder.stages.upload.spec import UploadSpec
+from builder.stages.values import LockedPackage
 from builder.stages.verify.spec import VerifySpec
+
+_Value = TypeVar("_Value")
 
 IDENTITY = uuid.UUID("6f1c7a0e-6d5b-4f0b-9d3c-2f3f0a6f5d11")  # The name space of our file systems' UUIDs.
 
@@ -55,7 +60,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What makes the repository of a repacked distribution, see lock.repository_steps."""
+    """What makes the repository of a repacked distribution, see plan.repositories."""
 
     signing_key: str = ""
     definition: str = ""
@@ -122,7 +127,7 @@ def compile_plan(
 
 def _warnings(kernel: Kernel, lock: Lock, variant: Variant) -> Iterator[str]:
     yield from lock.architectures[variant.architecture].notes
-    why = kernel.pv.unsupported.get(variant.architecture)
+    why = _of(kernel.pv.unsupported, variant.architecture)
     if why:
         yield f"{variant.name}: the AMI will not boot: {why}"
 
@@ -220,7 +225,7 @@ def _chain(
             metadata_key=recipe.ssh.metadata_key,
             filesystem=recipe.image.filesystem,
             features=kernel.features(recipe.image.filesystem),
-            pv_note=kernel.pv.unsupported.get(variant.architecture, ""),
+            pv_note=_of(kernel.pv.unsupported, variant.architecture) or "",
         ),
         inputs=(("image", image),),
     )
@@ -302,9 +307,9 @@ def _customise(
 def _configure_spec(
     recipe: Recipe,
     kernel: Kernel,
-    packages: tuple,
+    packages: tuple[LockedPackage, ...],
     kind: InstanceType,
-    epoch: int,  # type: ignore[type-arg]
+    epoch: int,
 ) -> ConfigureSpec:
     naming = kernel.pv.disks
     root = f"/dev/{naming}a1"
@@ -334,8 +339,13 @@ def _configure_spec(
     )
 
 
+def _of(table: Mapping[Any, _Value], architecture: str) -> _Value | None:
+    """An entry of a table whose keys pydantic narrowed to the known architectures."""
+    return table.get(architecture)
+
+
 def _aki(kernel: Kernel, variant: Variant) -> str:
-    by_region = kernel.aki.get(variant.architecture, {})
+    by_region = _of(kernel.aki, variant.architecture) or {}
     found = by_region.get(variant.region)
     if found is None:
         known = ", ".join(sorted(by_region)) or "none"
