@@ -27,6 +27,7 @@ CAPABILITIES = (
     "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE",
 )  # fmt: skip
 _OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
+_OF_THE_HOST = tuple(map(Path, ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")))
 _RESOLV_CONF = "/etc/resolv.conf"
 _ELF32 = b"\x7fELF\x01"
 
@@ -83,13 +84,32 @@ def sandbox_command(
     argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
-    argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOSTNAME, "--unshare-cgroup-try"]
-    argv += [] if network else ["--unshare-net"]
     argv += [] if interactive else ["--new-session"]  # A terminal must not be typed into by what runs inside.
-    argv += ["--die-with-parent", "--cap-drop", "ALL"]
-    for capability in CAPABILITIES:
-        argv += ["--cap-add", capability]
-    return [*argv, "--chdir", "/", "--", *command]
+    return [*argv, *_walls(network=network), "--chdir", "/", "--", *command]
+
+
+def confined_command(
+    command: Sequence[str], *, binds: Sequence[Bind] = (), network: bool = False, devices: Sequence[str] = ()
+) -> list[str]:
+    """The command line that runs a program of this machine where it sees `/usr` and `/etc` (read-only) and `binds`.
+
+    `devices` are places, below the binds, where the usual few device nodes are to be: programs that are run in a
+    tree there must find /dev/null, or they make a file of that name.
+    """
+    argv = [process.require("bwrap", "bubblewrap")]
+    for path in _OF_THE_HOST:
+        if path.is_symlink():
+            argv += ["--symlink", str(path.readlink()), str(path)]
+        elif path.exists():
+            argv += ["--ro-bind", str(path), str(path)]
+    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    if network and Path(_RESOLV_CONF).is_symlink():
+        argv += ["--ro-bind-try", str(Path(_RESOLV_CONF).resolve()), str(Path(_RESOLV_CONF).resolve())]
+    for bind in binds:
+        argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
+    for place in devices:
+        argv += ["--dev", place]
+    return [*argv, *_walls(network=network), "--chdir", "/", "--", *command]
 
 
 @contextmanager
@@ -140,6 +160,15 @@ def require_i386() -> None:
             "this kernel does not run 32-bit x86 programs, which an i386 tree is made of",
             hint='boot it with ia32_emulation=1, or leave "i386" out of the recipe\'s architectures',
         )
+
+
+def _walls(*, network: bool) -> list[str]:
+    argv = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOSTNAME, "--unshare-cgroup-try"]
+    argv += [] if network else ["--unshare-net"]
+    argv += ["--die-with-parent", "--cap-drop", "ALL"]
+    for capability in CAPABILITIES:
+        argv += ["--cap-add", capability]
+    return argv
 
 
 def _missing(tree: Path, destinations: Iterable[str]) -> Iterator[Path]:

@@ -1,0 +1,73 @@
+"""What dnf and rpm say when they refuse (dnf 4.14, rpm 4.18), in the words of somebody who writes recipes."""
+
+import re
+from collections.abc import Sequence
+
+from builder.errors import BuilderError
+from builder.stages.values import PackageSource
+
+_UPDATE = "run: ami-factory lock RECIPE --update"
+_TAIL = 4000
+
+
+def explain(said: str, sources: Sequence[PackageSource] = ()) -> BuilderError:
+    """The error for a failed dnf, from all that it said."""
+    detail = said.strip()[-_TAIL:]
+    for pattern, brief, hint in _REFUSALS:
+        found = re.search(pattern, said, re.MULTILINE)
+        if found:
+            return BuilderError(_fill(brief, found, sources), detail=detail, hint=hint)
+    return BuilderError("dnf could not install the packages", detail=detail, hint="the log has all that dnf said")
+
+
+def _fill(brief: str, found: re.Match[str], sources: Sequence[PackageSource]) -> str:
+    values = {name: value or "" for name, value in found.groupdict().items()}
+    named = next((source for source in sources if source.id == values.get("repo")), None)
+    address = (named.baseurl or named.metalink or named.mirrorlist) if named else ""
+    return brief.format(**values, at=f" ({address})" if address else "")
+
+
+_REFUSALS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"repo '(?P<repo>[^']+)'(?:.|\n)*?(?:signature verification error|Bad GPG signature)|Bad GPG signature",
+        "repository {repo}: repomd.xml is not what its key signed{at}",
+        "it is stale, was changed, or another key signed it: make or fetch the repository anew, or correct its keys",
+    ),
+    (
+        r"repo '(?P<repo>[^']+)'(?:.|\n)*?GPG signature is not available",
+        "repository {repo}: repomd.xml has no signature, and repo_gpgcheck asks for one{at}",
+        "set repo_gpgcheck = false for it if its packages are signed (gpgcheck), or use a signed repository",
+    ),
+    (
+        r"Package \"(?P<package>[^\"]+)\" from .* has incorrect checksum",
+        "{package} is not what its repository says: its checksum differs",
+        "the file was changed or is damaged: make or fetch the repository anew",
+    ),
+    (
+        r"Public key for (?P<package>\S+) is not installed",
+        "{package} is signed with a key that the recipe does not name",
+        "add the file of that public key to distribution.repositories.keys, if you trust it",
+    ),
+    (
+        r"Package (?P<package>\S+) is not signed",
+        "{package} is not signed, and gpgcheck asks for it",
+        "use signed packages, or signed metadata (repo_gpgcheck = true, gpgcheck = false)",
+    ),
+    (
+        r"Problem opening package (?P<package>\S+)",
+        "{package} is damaged or was changed: rpm does not open it",
+        "make or fetch the repository anew",
+    ),
+    (r"Error: GPG check FAILED", "a package's signature is wrong", "make or fetch the repository anew"),
+    (
+        r"Failed to download metadata for repo '(?P<repo>[^']+)'|Curl error",
+        "repository {repo} cannot be reached{at}",
+        "check its address in the recipe, and the network (https_proxy, http_proxy and no_proxy are passed on)",
+    ),
+    (
+        r"No match for argument: (?P<package>\S+)",
+        "{package} is in the lock, but no longer in the repositories",
+        _UPDATE,
+    ),
+    (r"No space left on device|needs \d+\w+ more space", "no space for the packages", "free some, or use --store"),
+)
