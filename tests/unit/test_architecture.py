@@ -43,8 +43,10 @@ MAY: dict[str, frozenset[str]] = {
     "identity": LOW,
     "doctor": LOW | {"store", "cloud", "region"},
     "region": LOW | DATA | {"store"},
-    "factory": ENGINE | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "region"},
-    "fleet": ENGINE | {"stages", "recipe", "lock", "observe", "history", "execute", "identity", "cloud", "factory"},
+    "factory": ENGINE
+    | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "region"},
+    "fleet": ENGINE
+    | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "factory"},
 }
 # These start programs: the runner, the executor (a process for each step), and the region's daemon.
 STARTERS = {"builder/host/process.py", "builder/execute.py", "builder/region/server.py"}
