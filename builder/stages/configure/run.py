@@ -1,6 +1,7 @@
 """Bind a tree to a variant: disks, boot menu, network, keys, identity. Equal inputs give equal layers."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import RecipeError
@@ -38,7 +39,7 @@ def run(spec: ConfigureSpec, context: StageContext) -> Result:
         needed += configure_network(tree.path, spec, found)
         needed += configure_ssh(tree.path, spec, found)
         needed += console_units(tree.path, spec.boot.command_line)
-        units.set_up_services(tree.path, spec.services, needed)
+        units.set_up_services(tree.path, spec.services, needed, found)
         remove_identity(tree.path)
         if tree_files.exists(tree.path, "/etc/selinux/config"):
             context.note("the tree has an SELinux policy; its files are labelled by the guest at its first relabelling")
@@ -93,7 +94,7 @@ def write_menu(tree: Path, boot: BootSpec, vmlinuz: str, initrd: str) -> None:
     tree_files.write(tree, boot.menu, format_menu(Menu(entries=(entry,))).encode())
 
 
-def configure_network(tree: Path, spec: ConfigureSpec, found: frozenset[str]) -> list[str]:
+def configure_network(tree: Path, spec: ConfigureSpec, found: Mapping[str, str]) -> list[str]:
     """Files of the renderer, the host name, names of hosts; the units that this needs."""
     for file in network_files(spec.network, spec.boot.command_line):
         tree_files.write(tree, file.path, file.text.encode(), mode=file.mode)
@@ -115,7 +116,7 @@ def configure_network(tree: Path, spec: ConfigureSpec, found: frozenset[str]) ->
     return [name]
 
 
-def configure_ssh(tree: Path, spec: ConfigureSpec, found: frozenset[str]) -> list[str]:
+def configure_ssh(tree: Path, spec: ConfigureSpec, found: Mapping[str, str]) -> list[str]:
     """The server, the keys in the image, and the units that do the rest at first boot."""
     ssh.configure_server(tree)
     ssh.lock_root(tree)

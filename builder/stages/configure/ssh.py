@@ -1,6 +1,7 @@
 """How root and the recipe's users log in: by key, with host keys that are the instance's own."""
 
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def includes_drop_ins(text: str) -> bool:
     return re.match(r"include\s+(/etc/ssh/)?sshd_config\.d/\*", first, re.IGNORECASE) is not None
 
 
-def first_boot_units(tree: Path, ssh: SshSpec, units: frozenset[str]) -> tuple[str, ...]:
+def first_boot_units(tree: Path, ssh: SshSpec, units: Mapping[str, str]) -> tuple[str, ...]:
     """Write what makes host keys and fetches the launch key; the units to enable.
 
     A distribution that makes its own host keys at boot (Fedora's sshd-keygen.target) goes on doing so.
@@ -84,7 +85,7 @@ def read_accounts(passwd: str) -> dict[str, tuple[int, int, str]]:
 def lock_root(tree: Path) -> None:
     """An empty password of root's becomes none at all; any other is left as it is."""
     shadow = tree_files.read(tree, "/etc/shadow")
-    if shadow is None or not shadow.startswith(b"root::") and b"\nroot::" not in shadow:
+    if shadow is None or (not shadow.startswith(b"root::") and b"\nroot::" not in shadow):
         return
     status = tree_files.follow(tree, "/etc/shadow").stat()
     locked = re.sub(rb"(?m)^root::", b"root:*:", shadow)

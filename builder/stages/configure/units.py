@@ -1,7 +1,7 @@
 """Which systemd units a tree has, which of them an instance needs, and what a recipe asks of them."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import BuilderError, RecipeError
@@ -20,21 +20,25 @@ SCRIPT_DIRECTORIES = ("/etc/init.d", "/etc/rc.d/init.d")
 SUFFIXES = (".service", ".socket", ".target", ".timer", ".mount", ".path", ".swap", ".automount", ".slice")
 
 
-def find_units(tree: Path) -> frozenset[str]:
-    """The names of all unit files and scripts of a tree."""
-    found: set[str] = set()
-    for directory in UNIT_DIRECTORIES:
-        place = tree_files.follow(tree, directory)
-        if place.is_dir():
-            found.update(each.name for each in place.iterdir() if each.name.endswith(SUFFIXES))
+def find_units(tree: Path) -> dict[str, str]:
+    """The names of all unit files and scripts of a tree, to the name that systemctl enables: an alias's own unit."""
+    found = {}
     for directory in SCRIPT_DIRECTORIES:
-        place = tree_files.follow(tree, directory)
-        if place.is_dir():
-            found.update(f"{each.name}.service" for each in place.iterdir())
-    return frozenset(found)
+        found.update({f"{each.name}.service": f"{each.name}.service" for each in _files(tree, directory)})
+    for directory in reversed(UNIT_DIRECTORIES):
+        for each in _files(tree, directory):
+            if each.name.endswith(SUFFIXES):
+                target = each.readlink().name if each.is_symlink() else each.name
+                found[each.name] = target if target.endswith(SUFFIXES) else each.name
+    return found
 
 
-def ssh_unit(units: frozenset[str]) -> str:
+def _files(tree: Path, directory: str) -> list[Path]:
+    place = tree_files.follow(tree, directory)
+    return [*place.iterdir()] if place.is_dir() else []
+
+
+def ssh_unit(units: Mapping[str, str]) -> str:
     """Fedora's name, or Debian's."""
     name = _first(("sshd.service", "ssh.service"), units)
     if not name:
@@ -42,7 +46,7 @@ def ssh_unit(units: frozenset[str]) -> str:
     return name
 
 
-def network_units(renderer: str, units: frozenset[str]) -> tuple[str, ...]:
+def network_units(renderer: str, units: Mapping[str, str]) -> tuple[str, ...]:
     """What must run for the renderer's files to be read."""
     choices = {
         "networkd": ("systemd-networkd.service",),
@@ -59,7 +63,7 @@ def network_units(renderer: str, units: frozenset[str]) -> tuple[str, ...]:
     return (name, *resolved)
 
 
-def check_services(services: ServicesSpec, needed: Sequence[str], units: frozenset[str]) -> None:
+def check_services(services: ServicesSpec, needed: Sequence[str], units: Mapping[str, str]) -> None:
     """RecipeError for units that are not there, with the nearest name, and for turning off what is needed."""
     wrong = []
     for what, names in (("enable", services.enable), ("disable", services.disable), ("mask", services.mask)):
@@ -69,19 +73,24 @@ def check_services(services: ServicesSpec, needed: Sequence[str], units: frozens
                 wrong.append(
                     f'services.{what}: the tree has no unit "{name}"' + (f"; did you mean {near[0]}?" if near else "")
                 )
-            elif what != "enable" and full_name(name) in needed:
+            elif what != "enable" and real_name(name, units) in needed:
                 wrong.append(f"services.{what}: {name} is needed to reach an instance at all")
     if wrong:
         hint = "correct the name, or add the package that has the unit to distribution.packages"
         raise RecipeError(wrong[0], detail="\n".join(wrong[1:]), hint=hint)
 
 
-def set_up_services(tree: Path, services: ServicesSpec, needed: Sequence[str]) -> None:
+def set_up_services(tree: Path, services: ServicesSpec, needed: Sequence[str], units: Mapping[str, str]) -> None:
     """Disable and mask what the recipe says, then enable what it says and what is needed, by the tree's systemctl."""
-    wanted = dict.fromkeys((*needed, *map(full_name, services.enable)))
-    for verb, names in (("disable", services.disable), ("mask", services.mask), ("enable", tuple(wanted))):
+    wanted = {
+        "disable": services.disable,
+        "mask": services.mask,
+        "enable": (*needed, *services.enable),
+    }
+    for verb, names in wanted.items():
         if names:
-            run_in_tree(tree, systemctl_command(verb, map(full_name, names)), env={"SYSTEMD_OFFLINE": "1"})
+            real = dict.fromkeys(real_name(name, units) for name in names)
+            run_in_tree(tree, systemctl_command(verb, real), env={"SYSTEMD_OFFLINE": "1"})
 
 
 def systemctl_command(verb: str, names: Iterable[str]) -> list[str]:
@@ -93,11 +102,16 @@ def full_name(name: str) -> str:
     return name if name.endswith(SUFFIXES) else f"{name}.service"
 
 
+def real_name(name: str, units: Mapping[str, str]) -> str:
+    """The name that systemctl wants: not an alias, which it refuses to enable."""
+    return units.get(full_name(name), full_name(name))
+
+
 def template_of(name: str) -> str:
     """The file of a unit: getty@.service for getty@hvc0.service."""
     stem, at, rest = name.partition("@")
     return f"{stem}@{rest[rest.rfind('.') :]}" if at else name
 
 
-def _first(names: Iterable[str], units: frozenset[str]) -> str:
-    return next((name for name in names if name in units), "")
+def _first(names: Iterable[str], units: Mapping[str, str]) -> str:
+    return next((units[name] for name in names if name in units), "")
