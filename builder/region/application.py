@@ -1,0 +1,128 @@
+"""From an HTTP request to the service that it is for, and every refusal to an answer in that service's form."""
+
+import json
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from builder.region import protocol
+from builder.region.ec2 import region as ec2
+from builder.region.ec2.region import Region
+from builder.region.ec2.service import serve as serve_query
+from builder.region.errors import ServiceError
+from builder.region.http import Answer, Body
+from builder.region.s3.service import serve as serve_s3
+
+# `Credential=KEY/20261122/us-east-1/s3/aws4_request` of Signature Version 4, in the header or (presigned) the query.
+SCOPE = re.compile(r"(?:^|Credential=)[^/,\s]+/\d{8}/[^/,\s]+/([a-z0-9-]+)/aws4_request")
+SERVED = ("s3", "ec2", "sts")
+# Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
+VERSIONS = {"2011-06-15": "sts"}
+LARGEST_FORM = 4 << 20
+XML = "text/xml;charset=UTF-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What all services look at."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+    @property
+    def credential(self) -> str:
+        """The scope or key that the request is signed with; empty for an anonymous one. Signatures are not checked:
+        whoever reaches the loopback device as this user is the owner."""
+        header = self.headers.get("Authorization", "")
+        if header:
+            return header
+        signed = re.search(r"(?:^|&)(?:X-Amz-Credential|AWSAccessKeyId)=([^&]+)", self.query)
+        return unquote(signed[1]) if signed else ""
+
+
+class Application:
+    """The region's three services over one state. Thread-safe: the state is, and nothing else changes."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def __call__(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> Answer:
+        path, _, query = target.partition("?")
+        request = Request(method=method, path=path, query=query, headers=headers)
+        request_id = protocol.new_request_id()
+        service = "s3"
+        try:
+            form = self._form(request, body)
+            service = self._service(request, form)
+            if service == "s3":
+                return self._serve_s3(request, body, request_id)
+            if not request.credential and "AWSAccessKeyId" not in form:
+                raise ServiceError("AuthFailure", "AWS was not able to validate the provided access credentials")
+            return serve_query(self.region, service, form, request_id)
+        except ServiceError as error:
+            return self._refusal(service, error, request, request_id)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            fault = ServiceError("InternalError", "The local region has a fault: its log has the traceback")
+            return self._refusal(service, fault, request, request_id)
+
+    def _form(self, request: Request, body: Body) -> protocol.Parameters:
+        """The parameters of a query-protocol call, from its form or its query string; empty for any other."""
+        kind = request.headers.get("Content-Type", "")
+        if request.method == "POST" and kind.startswith("application/x-www-form-urlencoded") and request.path == "/":
+            return protocol.Parameters(body.read_all(LARGEST_FORM).decode("utf-8", "replace"))
+        found = protocol.Parameters(request.query if request.path == "/" else "")
+        return found if "Action" in found else protocol.Parameters("")
+
+    def _service(self, request: Request, form: protocol.Parameters) -> str:
+        scope = SCOPE.search(request.credential)
+        if scope is not None and scope[1] not in SERVED:
+            raise _OtherService(scope[1])
+        if scope is not None:
+            return scope[1]
+        if "X-Amz-Target" in request.headers:
+            raise _OtherService(request.headers["X-Amz-Target"].partition(".")[0])
+        return VERSIONS.get(form.get("Version", ""), "ec2") if "Action" in form else "s3"
+
+    def _serve_s3(self, request: Request, body: Body, request_id: str) -> Answer:
+        return serve_s3(
+            state=self.region.state,
+            region=ec2.NAME,
+            method=request.method,
+            path=request.path,
+            parameters=protocol.Parameters(request.query),
+            headers=request.headers,
+            body=body,
+            anonymous=not request.credential,
+            request_id=request_id,
+        )
+
+    def _refusal(self, service: str, error: ServiceError, request: Request, request_id: str) -> Answer:
+        if error.code == "NotModified":
+            return Answer(status=304, headers={"x-amz-request-id": request_id})
+        if isinstance(error, _OtherService) and "json" in request.headers.get("Content-Type", ""):
+            text = json.dumps({"__type": error.code, "message": error.message}).encode()
+            return Answer(status=error.status, headers={"Content-Type": "application/x-amz-json-1.0"}, body=text)
+        form = "sts" if isinstance(error, _OtherService) else service
+        body = protocol.serialize_error(form, error, request_id)
+        headers = {"Content-Type": XML, "x-amz-request-id": request_id}
+        if request.method == "HEAD":
+            # A HEAD has no body: what clients see is the status alone.
+            return Answer(status=error.status, headers=headers, length=0)
+        return Answer(status=error.status, headers=headers, body=body)
+
+
+class _OtherService(ServiceError):
+    """A call to a service that the region does not have: refused, so that nothing looks kept that is not."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            "UnsupportedOperation", f"The local region does not offer {service}: it has s3, sts and EC2's image calls"
+        )

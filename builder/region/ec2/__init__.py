@@ -1,0 +1,1 @@
+"""EC2's calls, kept in the region's own state."""

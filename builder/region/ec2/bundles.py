@@ -1,0 +1,142 @@
+"""What EC2 does with a bundle when it is registered: fetch the manifest from S3 and refuse what it could not start.
+
+`InvalidManifest` is EC2's one code for all of it; the messages for what EC2 is known to say are its own.
+"""
+
+import json
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import NoReturn
+
+from builder.errors import BuilderError
+from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, read_manifest
+from builder.region.ec2.region import Region
+from builder.region.errors import ServiceError
+from builder.region.s3 import access
+from builder.region.s3.objects import open_pieces
+from builder.region.state import Row
+
+# 10 GiB, inclusive, is the size of the root store of every instance type that has one.
+LARGEST_IMAGE = 10 << 30
+# EC2 refuses others: "Invalid block device mapping: Invalid device name 'xvdal'".
+DEVICE = re.compile(r"(/dev/)?((sd|hd)[a-z]([1-9]|1[0-5])?|xvd([a-z]|[b-c][a-z])([1-9]|1[0-5])?|\d+)")
+VIRTUAL = re.compile(r"ami|root|swap|ephemeral\d+|ebs\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that an instance could be started from."""
+
+    location: str
+    manifest: BundleManifest
+    text: bytes
+    """The manifest as it was when registered; a later change in S3 has no effect on what was read."""
+
+
+def fetch_bundle(region: Region, location: str) -> Bundle:
+    """Read and check the bundle that an ImageLocation (`bucket/key`) names."""
+    bucket, _, prefix = location.removeprefix("/").partition("/")
+    if not bucket or not prefix:
+        raise ServiceError(
+            "InvalidParameterValue", f"Value ({location}) for parameter imageLocation is invalid: it is not bucket/key"
+        )
+    text = _read(region, bucket, prefix)
+    try:
+        manifest = read_manifest(text)
+    except BuilderError as error:
+        _refuse(f"Invalid AMI manifest: {error.brief.removeprefix('bundle manifest: ')}")
+    _check_contents(region, manifest)
+    _check_keys(region, manifest)
+    _check_parts(region, manifest, bucket, prefix.rpartition("/")[0])
+    return Bundle(location=f"{bucket}/{prefix}", manifest=manifest, text=text)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ServiceError("InvalidManifest", message)
+
+
+def _find(region: Region, bucket: str, key: str) -> Row:
+    """An object that EC2 may read. S3 tells who may not list a bucket nothing of what it lacks: 403, not 404."""
+    address = f"http://s3.amazonaws.com:80/{bucket}/{key}"
+    place = region.state.row("SELECT * FROM buckets WHERE name = ?", (bucket,))
+    if place is None:
+        _refuse(f"HTTP 404 (Not Found) response for URL {address}: there is no such bucket.")
+    row = region.state.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+    if row is None and access.ec2_may("READ", place["acl"], place):
+        _refuse(f"HTTP 404 (Not Found) response for URL {address}")
+    if row is None:
+        _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct. (No such object.)")
+    if not access.ec2_may("READ", row["acl"], place):
+        _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct.")
+    return row
+
+
+def _read(region: Region, bucket: str, key: str) -> bytes:
+    row = _find(region, bucket, key)
+    if row["size"] > SIZE_LIMIT:
+        _refuse(f"Invalid AMI manifest: {row['size']} bytes are more than the {SIZE_LIMIT} that are read")
+    try:
+        opened = open_pieces(region.state, row["id"], 0, row["size"])
+    except FileNotFoundError:
+        # Overwritten since the record was read.
+        return _read(region, bucket, key)
+    content = b""
+    for file, _, _ in opened:
+        with file:
+            content += file.read()
+    return content
+
+
+def _check_contents(region: Region, manifest: BundleManifest) -> None:
+    if manifest.account != region.account:
+        _refuse(f"Invalid AMI manifest: it belongs to user {manifest.account}, and {region.account} registers it")
+    if manifest.type != "machine":
+        _refuse(f"Invalid AMI manifest: type {manifest.type}: only machine images can be registered")
+    if manifest.architecture not in ("i386", "x86_64"):
+        _refuse(f"Invalid AMI manifest: architecture {manifest.architecture} is neither i386 nor x86_64")
+    if not 0 < manifest.size <= LARGEST_IMAGE:
+        _refuse(f"Invalid AMI manifest: size {manifest.size} is not between 1 byte and 10 GiB")
+    virtuals = [virtual for virtual, _ in manifest.block_device_mapping]
+    for virtual, device in manifest.block_device_mapping:
+        if VIRTUAL.fullmatch(virtual) is None or virtuals.count(virtual) > 1:
+            _refuse(f"Invalid block device mapping: Invalid virtual name '{virtual}'")
+        # "root" is the kernel's own name for the root device, and may be anything.
+        if virtual != "root" and DEVICE.fullmatch(device) is None:
+            _refuse(f"Invalid block device mapping: Invalid device name '{device}'")
+
+
+def _check_keys(region: Region, manifest: BundleManifest) -> None:
+    """The session key and IV must have been wrapped for this region's certificate.
+
+    EC2 finds that out only at launch. The text must be looked at: since OpenSSL 3.2 a wrong PKCS#1 v1.5 padding is no
+    error but gives random bytes.
+    """
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+    for name, wrapped in (("key", manifest.ec2_encrypted_key), ("iv", manifest.ec2_encrypted_iv)):
+        try:
+            text = region.private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15())
+        except ValueError:
+            text = b""
+        if re.fullmatch(rb"[0-9a-fA-F]{32}", text) is None:
+            _refuse(
+                f"Invalid AMI manifest: ec2_encrypted_{name} was not made for this region's EC2 certificate "
+                f"(SHA-256 fingerprint {region.identity.fingerprint})"
+            )
+
+
+def _check_parts(region: Region, manifest: BundleManifest, bucket: str, prefix: str) -> None:
+    """Every part there, readable by EC2, and together of the size that the manifest says.
+
+    The manifest's SHA-1 is compared where the part was uploaded with one; EC2 reads the bytes at launch only.
+    """
+    total = 0
+    for part in manifest.parts:
+        row = _find(region, bucket, f"{prefix}/{part.filename}" if prefix else part.filename)
+        total += row["size"]
+        stored = json.loads(row["checksums"])
+        if "SHA1" in stored and stored["type"] == "FULL_OBJECT" and b64decode(stored["SHA1"]).hex() != part.sha1:
+            _refuse(f"Invalid AMI manifest: the digest of {part.filename} is not that of the object in S3")
+    if total != manifest.bundled_size:
+        _refuse(f"Invalid AMI manifest: the parts have {total} bytes, and bundled_size is {manifest.bundled_size}")

@@ -1,0 +1,33 @@
+"""The kernel images that EC2 itself offers in us-east-1: PV-GRUB 1.04 for unpartitioned roots (hd0).
+
+Ids and names as AWS published them in its user guide ("PV-GRUB", "Amazon PV-GRUB Kernel Image IDs").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# The account behind the owner alias "amazon" for these images.
+OWNER = "137112412989"
+PV_GRUB = {"aki-919dcaf8": "x86_64", "aki-8f9dcae6": "i386"}
+
+
+def _image(kernel_id: str, architecture: str) -> dict[str, Any]:
+    name = f"pv-grub-hd0_1.04-{architecture}.gz"
+    return {
+        "ImageId": kernel_id,
+        "ImageLocation": f"ec2-public-images-us-east-1/{name}.manifest.xml",
+        "ImageType": "kernel",
+        "Architecture": architecture,
+        "OwnerId": OWNER,
+        "ImageOwnerAlias": "amazon",
+        "Name": name,
+        "Description": "PV-GRUB release 1.04",
+        "RootDeviceType": "instance-store",
+        "VirtualizationType": "paravirtual",
+        "Hypervisor": "xen",
+        "BlockDeviceMappings": [],
+        "ProductCodes": [],
+    }
+
+
+IMAGES: tuple[Mapping[str, Any], ...] = tuple(_image(*each) for each in PV_GRUB.items())

@@ -1,0 +1,125 @@
+"""What EC2's operations share: the region itself, the ids of its images, and who may use them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from builder.region.ec2 import kernels
+from builder.region.errors import ServiceError
+from builder.region.identity import RegionIdentity
+from builder.region.state import Row, State
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+# The local region plays us-east-1: its kernels, its rules for bucket locations, its zone names.
+NAME = "us-east-1"
+# Ids of eight digits were EC2's until 2016, and the kernels' are still in use.
+IMAGE_ID = re.compile(r"(ami|aki|ari)-([0-9a-f]{8}|[0-9a-f]{17})")
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: the private key is read once
+class Region:
+    """The state that operations work on, and whose region it is."""
+
+    state: State
+    identity: RegionIdentity
+    host: str = "127.0.0.1"
+
+    @property
+    def account(self) -> str:
+        return self.identity.account
+
+    @cached_property
+    def private_key(self) -> "RSAPrivateKey":
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        key = load_pem_private_key(self.identity.private_key.read_bytes(), password=None)
+        if not isinstance(key, RSAPrivateKey):
+            raise TypeError(f"{self.identity.private_key} is not an RSA key")
+        return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """An image as it is remembered: the members of EC2's `Image` that do not change, and those that do."""
+
+    record: Mapping[str, Any]
+    state: str
+    tags: Mapping[str, str]
+    users: frozenset[str]
+    """Accounts with launch permission."""
+    public: bool
+
+    @property
+    def id(self) -> str:
+        return str(self.record["ImageId"])
+
+    @property
+    def owner(self) -> str:
+        return str(self.record["OwnerId"])
+
+    def described(self) -> dict[str, Any]:
+        """As DescribeImages has it."""
+        tags = [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())]
+        return {**self.record, "State": self.state, "Public": self.public, **({"Tags": tags} if tags else {})}
+
+
+def now() -> str:
+    """EC2's form of a time."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def all_images(region: Region) -> list[StoredImage]:
+    """Every available image that there is, amazon's kernels first, then in the order in which they were registered."""
+    rows = region.state.rows("SELECT * FROM images WHERE state = 'available' ORDER BY created, id")
+    tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags"))
+    permissions = _grouped(region.state.rows("SELECT image, value, kind FROM permissions"))
+    own = [_stored(row, tags.get(row["id"], {}), permissions.get(row["id"], {})) for row in rows]
+    amazon = [
+        StoredImage(record=each, state="available", tags={}, users=frozenset(), public=True) for each in kernels.IMAGES
+    ]
+    return amazon + own
+
+
+def _grouped(rows: list[Row]) -> dict[str, dict[str, str]]:
+    grouped: dict[str, dict[str, str]] = {}
+    for owner, name, value in (row.values() for row in rows):
+        grouped.setdefault(owner, {})[name] = value
+    return grouped
+
+
+def _stored(row: Row, tags: Mapping[str, str], permissions: Mapping[str, str]) -> StoredImage:
+    return StoredImage(
+        record=json.loads(row["record"]),
+        state=row["state"],
+        tags=tags,
+        users=frozenset(value for value, kind in permissions.items() if kind == "user"),
+        public="all" in permissions,
+    )
+
+
+def check_id(image_id: str, kinds: tuple[str, ...] = ("ami", "aki", "ari")) -> None:
+    match = IMAGE_ID.fullmatch(image_id)
+    if match is None or match[1] not in kinds:
+        raise ServiceError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}"')
+
+
+def find_own_image(region: Region, image_id: str) -> StoredImage:
+    """The caller's available image of that id; EC2's errors for one that is gone, unknown, or somebody else's."""
+    check_id(image_id)
+    if any(each["ImageId"] == image_id for each in kernels.IMAGES):
+        raise ServiceError("AuthFailure", f"Not authorized for image:{image_id}")
+    row = region.state.row("SELECT * FROM images WHERE id = ?", (image_id,))
+    if row is None:
+        raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    if row["state"] != "available":
+        raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
+    tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags WHERE resource = ?", (image_id,)))
+    kept = region.state.rows("SELECT image, value, kind FROM permissions WHERE image = ?", (image_id,))
+    return _stored(row, tags.get(image_id, {}), _grouped(kept).get(image_id, {}))

@@ -1,0 +1,44 @@
+"""EC2's and STS's front: the operations that there are, and honest words for those that are not."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from builder.region import protocol
+from builder.region.ec2 import attributes, describe, places, register, tags
+from builder.region.ec2.region import Region
+from builder.region.errors import ServiceError
+from builder.region.http import Answer
+
+Operation = Callable[[Region, Mapping[str, Any]], dict[str, Any]]
+# RunInstances and its kin come as further lines here; what is registered is kept whole for them (`images.manifest`).
+OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
+    "ec2": {
+        "RegisterImage": register.register_image,
+        "DeregisterImage": register.deregister_image,
+        "CopyImage": register.copy_image,
+        "DescribeImages": describe.describe_images,
+        "DescribeImageAttribute": attributes.describe_image_attribute,
+        "ModifyImageAttribute": attributes.modify_image_attribute,
+        "ResetImageAttribute": attributes.reset_image_attribute,
+        "CreateTags": tags.create_tags,
+        "DeleteTags": tags.delete_tags,
+        "DescribeTags": tags.describe_tags,
+        "DescribeRegions": places.describe_regions,
+        "DescribeAvailabilityZones": places.describe_availability_zones,
+    },
+    "sts": {"GetCallerIdentity": places.get_caller_identity},
+}
+
+
+def serve(region: Region, service: str, parameters: protocol.Parameters, request_id: str) -> Answer:
+    action = str(parameters.get("Action", ""))
+    operation = OPERATIONS[service].get(action)
+    if operation is None and action in protocol.service(service).operation_names:
+        raise ServiceError("UnsupportedOperation", f"The local region does not offer {action} yet")
+    if operation is None:
+        raise ServiceError("InvalidAction", f"The action {action} is not valid for this web service.")
+    wanted = protocol.parse_query(service, action, parameters)
+    if wanted.get("DryRun"):
+        raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+    status, headers, body = protocol.serialize(service, action, operation(region, wanted), request_id)
+    return Answer(status=status, headers={**headers, "x-amzn-RequestId": request_id}, body=body)

@@ -1,0 +1,39 @@
+"""The one kind of answer that is not a result: an AWS error code with its HTTP status."""
+
+from collections.abc import Mapping
+
+# HTTP statuses of S3's error codes, from its "Error responses" reference; 400 where a code is not listed.
+STATUS = {
+    "AccessDenied": 403,
+    "AllAccessDisabled": 403,
+    "AuthFailure": 401,
+    "BucketAlreadyOwnedByYou": 409,
+    "BucketNotEmpty": 409,
+    "DryRunOperation": 412,
+    "InternalError": 500,
+    "InvalidRange": 416,
+    "MethodNotAllowed": 405,
+    "MissingContentLength": 411,
+    "NoSuchBucket": 404,
+    "NoSuchKey": 404,
+    "NoSuchPublicAccessBlockConfiguration": 404,
+    "NoSuchUpload": 404,
+    "NotImplemented": 501,
+    "OwnershipControlsNotFoundError": 404,
+    "PreconditionFailed": 412,
+    "ServiceUnavailable": 503,
+}
+
+
+class ServiceError(Exception):
+    """An error as the service would answer it. `fields` are S3's extra elements, such as BucketName."""
+
+    def __init__(self, code: str, message: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.fields = dict(fields or {})
+
+    @property
+    def status(self) -> int:
+        return STATUS.get(self.code, 400)

@@ -1,0 +1,1 @@
+"""S3's calls, kept in the region's own state."""

@@ -1,0 +1,138 @@
+"""The region's daemon: `python -m builder.region.server --directory D [--port N]`.
+
+It puts itself in the background, and the command ends when the region answers: exit code 0, or 1 with the reason on
+stderr. It holds the lock on its directory while it runs, so that there is never a second one over the same state.
+"""
+
+import argparse
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from builder.region.daemon import READY, launch
+from builder.region.layout import Layout, write
+
+if TYPE_CHECKING:
+    from builder.region.http import Server
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m builder.region.server", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="where the region's state is")
+    parser.add_argument(
+        "--port", type=int, default=0, help="a port of 127.0.0.1 (default: the last one, or a free one)"
+    )
+    arguments = parser.parse_args()
+    layout = Layout(arguments.directory.absolute())
+    return launch(layout, lambda ready: serve(layout, arguments.port, ready))
+
+
+def serve(layout: Layout, port: int, ready: IO[str]) -> int:
+    """Serve until SIGTERM. `ready` is told "ready", or what went wrong, and closed."""
+    try:
+        lock = _lock(layout)
+        server = _server(layout, port)
+    except Exception as error:
+        traceback.print_exc()
+        ready.write(str(error) or type(error).__name__)
+        return 1
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
+    _say(f"serving {layout.directory} on 127.0.0.1:{server.server_port}")
+    ready.write(READY)
+    ready.close()
+    _warm()
+    stopping.wait()
+    _say("stopping")
+    layout.daemon.unlink(missing_ok=True)
+    server.server_close()
+    lock.close()
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{_now()} {text}\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _warm() -> None:
+    """Load the models while nobody waits for them: the first call would be 0.1 s slower."""
+    from builder.region import protocol
+
+    for name in ("s3", "ec2"):
+        protocol.service(name)
+
+
+def _lock(layout: Layout) -> IO[str]:
+    """The directory is this process's as long as the file is open. It holds the pid, for `stop`."""
+    file = layout.lock.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RuntimeError(f"another daemon serves {layout.directory}") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _server(layout: Layout, port: int) -> "Server":
+    """The region over its state, listening; its whereabouts written down."""
+    from builder.region.application import Application
+    from builder.region.ec2.region import Region
+    from builder.region.identity import identity
+    from builder.region.state import State
+
+    own = identity(layout.directory)
+    state = State(layout.state)
+    since = _now()
+
+    def health() -> dict[str, object]:
+        return {"id": own.id, "account": own.account, "pid": os.getpid(), "since": since, **state.usage()}
+
+    server = _listen(port or _last_port(layout), fixed=port != 0)
+    server.health = health
+    server.application = Application(Region(state=state, identity=own, host=f"127.0.0.1:{server.server_port}"))
+    write(layout.port, str(server.server_port))
+    write(layout.daemon, json.dumps({"port": server.server_port, "pid": os.getpid(), "since": since}))
+    return server
+
+
+def _last_port(layout: Layout) -> int:
+    """The port that clients know this region by; 0 before the first start."""
+    try:
+        port = int(layout.port.read_text())
+    except (OSError, ValueError):
+        return 0
+    return port if 0 < port < 65536 else 0
+
+
+def _listen(port: int, *, fixed: bool) -> "Server":
+    from builder.region.http import Server
+
+    try:
+        return Server(port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        if fixed:
+            raise RuntimeError(f"port {port} of 127.0.0.1 cannot be had: {error.strerror}") from error
+        return Server(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What the region remembers: records in one SQLite database, object bytes as files named by their SHA-256.
+
+What was answered is there after SIGKILL: bytes are renamed into place before the transaction that names them commits,
+and both happen before the answer. Bytes that no record names (a request that was cut off) are swept at the next start.
+The write-ahead log is not flushed to the disk at each commit, so a power cut may lose the last answers.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+Row = Mapping[str, Any]
+VERSION = 1
+SCHEMA = """
+CREATE TABLE buckets (
+    name TEXT PRIMARY KEY, created TEXT NOT NULL, ownership TEXT NOT NULL, public_access TEXT, acl TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, size INTEGER NOT NULL,
+    etag TEXT NOT NULL, modified TEXT NOT NULL, acl TEXT NOT NULL, attributes TEXT NOT NULL, checksums TEXT NOT NULL,
+    UNIQUE (bucket, key)
+);
+CREATE TABLE pieces (
+    object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE, position INTEGER NOT NULL,
+    blob TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (object, position)
+) WITHOUT ROWID;
+CREATE TABLE uploads (
+    id TEXT PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, initiated TEXT NOT NULL,
+    acl TEXT NOT NULL, attributes TEXT NOT NULL, algorithm TEXT NOT NULL, checksum_type TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE parts (
+    upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NULL, blob TEXT NOT NULL,
+    size INTEGER NOT NULL, etag TEXT NOT NULL, modified TEXT NOT NULL, checksums TEXT NOT NULL,
+    PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
+CREATE TABLE images (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, created TEXT NOT NULL,
+    record TEXT NOT NULL, manifest BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE permissions (image TEXT NOT NULL REFERENCES images, kind TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (image, kind, value)) WITHOUT ROWID;
+CREATE TABLE tags (resource TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (resource, key)) WITHOUT ROWID;
+CREATE UNIQUE INDEX images_by_name ON images (owner, name) WHERE state = 'available';
+CREATE INDEX pieces_by_blob ON pieces (blob);
+CREATE INDEX parts_by_blob ON parts (blob);
+CREATE INDEX uploads_by_bucket ON uploads (bucket, key);
+"""
+# Blobs that a transaction let go of; rows that go by cascade fire triggers too.
+RELEASED = """
+CREATE TEMP TABLE released (blob TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TRIGGER piece_released AFTER DELETE ON pieces BEGIN INSERT OR IGNORE INTO released VALUES (old.blob); END;
+CREATE TEMP TRIGGER part_released AFTER DELETE ON parts BEGIN INSERT OR IGNORE INTO released VALUES (old.blob); END;
+"""
+
+
+class Hash(Protocol):
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+class Incoming:
+    """Bytes on their way in: a file aside, hashed as it is written. Left behind by nobody but SIGKILL."""
+
+    def __init__(self, directory: Path, hashes: Mapping[str, Hash]) -> None:
+        self.path = directory / secrets.token_hex(16)
+        self.hashes = {"SHA256": hashlib.sha256(), "MD5": hashlib.md5(usedforsecurity=False), **hashes}
+        self.size = 0
+        self._file = self.path.open("xb", buffering=0)
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        view = memoryview(chunk)
+        for each in self.hashes.values():
+            each.update(view)
+        self.size += len(view)
+        while view:
+            view = view[self._file.write(view) :]
+
+    @property
+    def blob(self) -> str:
+        return self.hashes["SHA256"].digest().hex()
+
+
+def _as_dictionary(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+class State:
+    """One process owns it at a time (the daemon holds the directory's lock); its threads share one connection."""
+
+    def __init__(self, directory: Path) -> None:
+        self._blobs = directory / "blobs"
+        self._incoming = directory / "incoming"
+        for each in (directory, self._blobs, self._incoming):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = threading.RLock()
+        self._database = sqlite3.connect(
+            directory / "region.sqlite", isolation_level=None, check_same_thread=False, timeout=10
+        )
+        self._database.row_factory = _as_dictionary
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "recursive_triggers = ON"):
+            self._database.execute(f"PRAGMA {pragma}")
+        self._migrate()
+        self._database.executescript(RELEASED)
+        self._sweep()
+
+    def _migrate(self) -> None:
+        found = self._database.execute("PRAGMA user_version").fetchone()["user_version"]
+        if found not in (0, VERSION):
+            raise RuntimeError(f"the region's database has format {found}, this program writes {VERSION}: reset it")
+        if found == 0:
+            self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def _sweep(self) -> None:
+        """Remove what requests left that were cut off by the end of the process."""
+        for path in self._incoming.iterdir():
+            path.unlink()
+        named = {row["blob"] for row in self._database.execute("SELECT blob FROM pieces UNION SELECT blob FROM parts")}
+        for path in self._blobs.glob("??/*"):
+            if path.name not in named:
+                path.unlink()
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Read and write as one: committed at the end, undone by an exception. Blobs that nobody names any more go."""
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+            self._remove_released()
+
+    def _remove_released(self) -> None:
+        for row in self._database.execute("SELECT blob FROM released").fetchall():
+            blob = row["blob"]
+            if not self._is_named(blob):
+                self.blob(blob).unlink(missing_ok=True)
+            self._database.execute("DELETE FROM released WHERE blob = ?", (blob,))
+
+    def _is_named(self, blob: str) -> bool:
+        query = "SELECT 1 FROM pieces WHERE blob = ?1 UNION ALL SELECT 1 FROM parts WHERE blob = ?1 LIMIT 1"
+        return self._database.execute(query, (blob,)).fetchone() is not None
+
+    def rows(self, query: str, parameters: Iterable[object] = ()) -> list[Row]:
+        with self._lock:
+            return self._database.execute(query, tuple(parameters)).fetchall()
+
+    def row(self, query: str, parameters: Iterable[object] = ()) -> Row | None:
+        return next(iter(self.rows(query, parameters)), None)
+
+    def incoming(self, hashes: Mapping[str, Hash]) -> Incoming:
+        return Incoming(self._incoming, hashes)
+
+    def keep(self, incoming: Incoming) -> str:
+        """Give the bytes their name. Inside a transaction that names the blob in a record, or they are swept."""
+        blob = incoming.blob
+        path = self.blob(blob)
+        with suppress(FileExistsError):
+            path.parent.mkdir(mode=0o700)
+        incoming.path.rename(path)
+        return blob
+
+    def blob(self, digest: str) -> Path:
+        return self._blobs / digest[:2] / digest
+
+    def usage(self) -> dict[str, int]:
+        """Counts and bytes, for `status`."""
+        return dict(
+            self.rows(
+                "SELECT (SELECT count(*) FROM buckets) AS buckets, count(*) AS objects, "
+                "coalesce(sum(size), 0) AS bytes, "
+                "(SELECT count(*) FROM images WHERE state = 'available') AS images FROM objects"
+            )[0]
+        )
