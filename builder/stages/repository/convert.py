@@ -191,7 +191,11 @@ def _additions(
     """Links, files, copies and presets that the package's own scripts would have made, written and described."""
     have = {entry.path: entry for entry in entries}
     made = [add_link(root, link.path, link.target) for link in definition.links if link.package == control.name]
-    made += [add_file(root, file.path, file.text) for file in definition.files if file.package == control.name]
+    made += [
+        add_file(root, file.path, file.text, mode=file.mode, group=file.group)
+        for file in definition.files
+        if file.package == control.name
+    ]
     for copy in definition.copies:
         if copy.package == control.name:
             if copy.origin not in have:

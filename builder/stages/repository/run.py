@@ -30,7 +30,7 @@ def run(spec: RepositorySpec, context: StageContext) -> Result:
     for tool, package in (("rpmbuild", "rpm"), ("createrepo_c", "createrepo-c"), ("dpkg-deb", "dpkg"), ("gpg", "gpg")):
         process.require(tool, package)
     cache = context.surroundings.cache
-    archives = sources.fetch(spec.sources, state=cache / "apt", cache=cache / "debs")
+    archives = sources.fetch(spec.sources, state=cache / "apt", cache=cache / "debs", progress=context.progress)
     packages = context.output / "packages"
     packages.mkdir()
     newest = _build_packages(spec, context, archives, packages)

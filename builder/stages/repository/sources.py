@@ -17,6 +17,7 @@ from pathlib import Path
 from builder.errors import BuilderError, HostError, RecipeError
 from builder.formats.deb import parse_paragraph
 from builder.host import process
+from builder.stages.contract import Progress
 from builder.stages.values import SourcePackage
 
 DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "i386": "i386"}
@@ -33,6 +34,9 @@ _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Network is unreachable"
     r"|Connection (?:failed|refused|timed out)|No route to host"
 )
+
+# apt-get tells a pipe nothing while it downloads: so many packages at a time are asked of it.
+_BATCH = 24
 
 Note = Callable[[str], object]
 
@@ -56,7 +60,7 @@ def resolve(architecture: str, roots: Sequence[str], state: Path, note: Note) ->
         return tuple(_records(configuration, chosen))
 
 
-def fetch(sources: Sequence[SourcePackage], *, state: Path, cache: Path) -> dict[str, Path]:
+def fetch(sources: Sequence[SourcePackage], *, state: Path, cache: Path, progress: Progress) -> dict[str, Path]:
     """The .deb file of every source, by name, each with the digest it is pinned to.
 
     Files are kept as `cache/SHA256.deb`; when all are there, apt is not asked. A version that the archive no
@@ -65,14 +69,22 @@ def fetch(sources: Sequence[SourcePackage], *, state: Path, cache: Path) -> dict
     cache.mkdir(parents=True, exist_ok=True)
     kept = {source.sha256: cache / f"{source.sha256}.deb" for source in sources}
     missing = [source for source in sources if not _is_kept(kept[source.sha256], source.sha256)]
-    for debian in sorted(set(DEBIAN_ARCHITECTURES.values())):
-        wanted = [source for source in missing if source.architecture in (debian, "all")]
-        if wanted and any(source.architecture == debian for source in sources):
-            _download(wanted, debian, state, cache)
-            missing = [source for source in missing if source not in wanted]
     if missing:
-        raise BuilderError(f"{missing[0].name} is for {missing[0].architecture}, which cannot be repacked")
+        debian = _common_architecture(sources)
+        total = sum(source.size for source in missing)
+        for start in range(0, len(missing), _BATCH):
+            progress("fetch", sum(source.size for source in missing[:start]), total)
+            _download(missing[start : start + _BATCH], debian, state, cache)
+        progress("fetch", total, total)
     return {source.name: kept[source.sha256] for source in sources}
+
+
+def _common_architecture(sources: Sequence[SourcePackage]) -> str:
+    """The one architecture that sources are for, besides `all`."""
+    found = {source.architecture for source in sources} - {"all"} or {"amd64"}
+    if len(found) > 1 or not found <= set(DEBIAN_ARCHITECTURES.values()):
+        raise BuilderError(f"packages for {', '.join(sorted(found))} cannot be in one repository")
+    return found.pop()
 
 
 def debian_architecture(architecture: str) -> str:
