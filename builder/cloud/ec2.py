@@ -127,7 +127,7 @@ def _look(client: Client, image_id: str) -> Image | None:
 def _describe(client: Client, name: str, values: list[str]) -> Iterator[Image]:
     request: dict[str, Any] = {"Owners": ["self"], "Filters": [{"Name": name, "Values": values}]}
     while True:
-        with answers(client, f"the AMIs in {client.meta.region_name}"):
+        with answers(client, "the AMIs of your account"):
             answer = client.describe_images(**request)
         yield from map(_image, answer["Images"])
         if not answer.get("NextToken"):

@@ -124,7 +124,7 @@ def unanswered(endpoint: str, what: str, error: exceptions.BotoCoreError) -> Reg
         )
     if isinstance(error, exceptions.ProfileNotFound):
         return RegionError(f"{what}: {error}", hint="check --profile and AWS_PROFILE: aws configure list-profiles")
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return RegionError(
             f"{what}: {endpoint} does not answer",
             detail=detail,

@@ -43,6 +43,12 @@ def ensure_bucket(bucket: Bucket) -> bool:
                 return _create(bucket)
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             _hold_region(bucket, headers.get("x-amz-bucket-region"))
+            if code_of(error) == "403":
+                raise RegionError(
+                    f"the bucket {bucket.name} is not yours to use",
+                    detail=f"HeadBucket: access denied, with {bucket.account} as the expected owner.",
+                    hint="allow s3:ListBucket if it is yours, or set bundle.bucket in the recipe to another",
+                ) from error
             raise
     _hold_region(bucket, answer.get("BucketRegion") or _location(bucket))
     return False

@@ -1,5 +1,4 @@
 import multiprocessing
-import os
 import stat
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def test_the_environment(tmp_path: Path) -> None:
     assert (found.account, found.certificate, found.private_key) == ("000000000001", certificate, key)
 
 
-@pytest.mark.parametrize("account", ["12345", "1234567890123", "12345678901a", "１２３４５６７８９０１２"])
+@pytest.mark.parametrize("account", ["12345", "1234567890123", "12345678901a", "\uff11" * 12])
 def test_bad_account(account: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not an AWS account number"):
         load_identity(tmp_path, account=account, environment={})
@@ -104,4 +103,4 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(HostError, match="cannot be written"):
         load_identity(tmp_path / "state", environment={})
-    assert os.listdir(tmp_path) == ["state"]
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]

@@ -66,16 +66,13 @@ def test_signed_bytes_of_the_reference() -> None:
 
 
 def test_every_element_in_the_order_of_the_reference() -> None:
-    tags = re.findall(r"<([a-z0-9_]+)[ >]", written(dataclasses.replace(FULL, parts=FULL.parts[:1])).decode())
-    assert (
-        tags
-        == (
-            "manifest version bundler name version release machine_configuration architecture block_device_mapping"
-            " mapping virtual device mapping virtual device mapping virtual device kernel_id ramdisk_id product_codes"
-            " product_code product_code image name user type ancestry ancestor_ami_id ancestor_ami_id digest size"
-            " bundled_size ec2_encrypted_key user_encrypted_key ec2_encrypted_iv user_encrypted_iv parts part filename"
-            " digest signature"
-        ).split()
+    tags = " ".join(re.findall(r"<([a-z0-9_]+)[ >]", written(dataclasses.replace(FULL, parts=FULL.parts[:1])).decode()))
+    assert tags == (
+        "manifest version bundler name version release machine_configuration architecture block_device_mapping"
+        " mapping virtual device mapping virtual device mapping virtual device kernel_id ramdisk_id product_codes"
+        " product_code product_code image name user type ancestry ancestor_ami_id ancestor_ami_id digest size"
+        " bundled_size ec2_encrypted_key user_encrypted_key ec2_encrypted_iv user_encrypted_iv parts part filename"
+        " digest signature"
     )
 
 
@@ -98,7 +95,7 @@ def test_nothing_empty_is_written() -> None:
     bare = written(dataclasses.replace(VECTOR, block_device_mapping=(), kernel_id=""))
     assert re.search(rb"<(\w+)[^>/]*></\1>", bare) is None
     for field in ("name", "account", "architecture", "digest", "ec2_encrypted_key", "user_encrypted_iv"):
-        with pytest.raises(ValueError, match="empty|hex"):
+        with pytest.raises(ValueError, match=r"empty|hex"):
             written(dataclasses.replace(VECTOR, **{field: ""}))
 
 
@@ -181,7 +178,7 @@ BOMB = b"<!DOCTYPE m [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]><manifest>"
         pytest.param(put(b">machine<", b">kernel<"), "<kernel_name> is missing", id="kernel-without-name"),
         pytest.param(put(b"<size>1048576", b"<size>-1"), "size", id="negative"),
         pytest.param(put(b"<size>1048576", b"<size>" + b"9" * 40), "size", id="long-number"),
-        pytest.param(put(b"<size>1048576", "<size>١".encode()), "size", id="other-digits"),
+        pytest.param(put(b"<size>1048576", "<size>\u0661".encode()), "size", id="other-digits"),
         pytest.param(put(b"9709273b", b"9709273B"), "digest", id="upper-case"),
         pytest.param(put(b"algorithm='SHA1'", b"algorithm='MD5'"), "algorithm", id="algorithm"),
         pytest.param(put(b" algorithm='AES-128-CBC'", b""), "attributes", id="no-algorithm"),

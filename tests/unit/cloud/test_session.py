@@ -1,0 +1,65 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.cloud import ec2, session, sts
+from builder.errors import RegionError
+from builder.stages.contract import Surroundings
+
+
+def surroundings(path: Path, endpoint: str | None = None, profile: str | None = None) -> Surroundings:
+    return Surroundings(state=path, cache=path, trees=path, endpoint_url=endpoint, profile=profile)
+
+
+def test_a_local_endpoint_needs_no_credentials(tmp_path: Path) -> None:
+    client = session.client("s3", surroundings(tmp_path, "http://127.0.0.1:1"), "local")
+    credentials = client._request_signer._credentials
+    assert (credentials.access_key, credentials.secret_key) == ("local", "local")
+    assert client.meta.endpoint_url == "http://127.0.0.1:1"
+    assert client.meta.region_name == "us-east-1"
+    assert client.meta.config.s3["addressing_style"] == "path"
+
+
+def test_configured_credentials_are_used_at_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "two")
+    client = session.client("ec2", surroundings(tmp_path, "http://127.0.0.1:1"), "eu-west-1")
+    assert client._request_signer._credentials.access_key == "one"
+    assert client.meta.region_name == "eu-west-1"
+
+
+def test_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "credentials"
+    config.write_text("[work]\naws_access_key_id = three\naws_secret_access_key = four\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(config))
+    client = session.client("ec2", surroundings(tmp_path, profile="work"), "eu-west-1")
+    assert client._request_signer._credentials.access_key == "three"
+    assert client.meta.endpoint_url == "https://ec2.eu-west-1.amazonaws.com"
+    with pytest.raises(RegionError, match=r"profile \(play\) could not be found"):
+        session.client("ec2", surroundings(tmp_path, profile="play"), "eu-west-1")
+
+
+def test_no_credentials_for_aws(tmp_path: Path) -> None:
+    with pytest.raises(RegionError, match="the account in eu-west-1: there are no AWS credentials"):
+        sts.account(surroundings(tmp_path), "eu-west-1")
+
+
+def test_a_region_that_is_not_there(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer there
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        client = session.client("ec2", surroundings(tmp_path, endpoint), "local")
+        with pytest.raises(RegionError, match="does not answer") as caught:
+            ec2.images_by_key(client, ["0" * 64])
+    assert caught.value.hint == "start the local region: ami-factory region start"
+
+
+def test_a_warm_run_loads_no_more_than_it_needs() -> None:
+    code = (
+        "import sys, builder.cloud.session, builder.cloud.ec2;"
+        "print({name for name in sys.modules if name.split('.')[0] in {'boto3', 's3transfer', 'moto', 'pydantic'}})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"
