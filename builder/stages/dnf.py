@@ -135,11 +135,12 @@ def install(
     architecture: str,
     release: str,
     source_epoch: int,
-    already: Sequence[LockedPackage] = (),
+    on_top: bool = False,
 ) -> None:
     """Install exactly `packages` into `tree`, and leave nothing there that another run would write differently.
 
-    BuilderError if dnf or rpm refuses or warns, or if what is installed afterwards is not `already` and `packages`.
+    BuilderError if dnf or rpm refuses or warns, or if what is installed afterwards is not `packages` (and, `on_top`,
+    what was installed before).
     """
     environment = dnf_environment(source_epoch)
     device = tree / "dev"
@@ -148,21 +149,23 @@ def install(
     def confined(command: Sequence[str], *, network: bool) -> list[str]:
         return confined_command(command, binds=binds, network=network, devices=[f"{WORK}/root/dev"])
 
+    def installed() -> str:
+        query = ["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]
+        listed = process.run(confined(query, network=False), env=environment, clean=True, capture=True)
+        return listed.stdout.decode()
+
     device.mkdir(exist_ok=True)
     process.require("dnf", "dnf")
+    before = installed() if on_top else ""
     command = install_command(packages, architecture=architecture, release=release)
-    done = process.run(
-        confined(command, network=found.network), env=environment, clean=True, capture=True, check=False
-    )
+    done = process.run(confined(command, network=found.network), env=environment, clean=True, capture=True, check=False)
     said = done.stdout.decode(errors="replace")
     sys.stderr.write(said)
     said += done.stderr.decode(errors="replace")
     if done.returncode != 0:
         raise explain(said, found.sources)
     check_warnings(said)
-    query = ["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]
-    listed = process.run(confined(query, network=False), env=environment, clean=True, capture=True)
-    check_installed(listed.stdout.decode(), [*already, *packages])
+    check_installed(installed(), packages, before)
     remove_traces(tree)
     require_architecture(tree)
 
@@ -174,10 +177,11 @@ def dnf_environment(source_epoch: int | None = None) -> dict[str, str]:
     return {"PATH": process.PATH, "HOME": f"{WORK}/home", "LC_ALL": "C.UTF-8", "TZ": "UTC", **proxies, **clock}
 
 
-def check_installed(listed: str, locked: Sequence[LockedPackage]) -> None:
-    """BuilderError unless the installed packages (as `_QUERY` prints them) are the lock's, digests included."""
-    wanted = {(each.nevra, each.header_sha256, each.payload_sha256) for each in locked}
-    there = {_parse_installed(line) for line in listed.splitlines() if not line.startswith("gpg-pubkey ")}
+def check_installed(listed: str, locked: Sequence[LockedPackage], before: str = "") -> None:
+    """BuilderError unless the installed packages (as `_QUERY` prints them) are the lock's, digests included, and those
+    that were there `before`."""
+    wanted = {(each.nevra, each.header_sha256, each.payload_sha256) for each in locked} | _parse_listing(before)
+    there = _parse_listing(listed)
     if there == wanted:
         return
     same_name = {nevra for nevra, *_ in there} & {nevra for nevra, *_ in wanted}
@@ -202,6 +206,10 @@ def remove_traces(tree: Path) -> None:
         journal.unlink()
     if tree_files.exists(tree, "/etc/machine-id"):
         tree_files.write(tree, "/etc/machine-id", b"", mode=0o444)
+
+
+def _parse_listing(listed: str) -> set[tuple[str, str, str]]:
+    return {_parse_installed(line) for line in listed.splitlines() if not line.startswith("gpg-pubkey ")}
 
 
 def _parse_installed(line: str) -> tuple[str, str, str]:
@@ -262,5 +270,3 @@ def _cache(context: StageContext, sources: Sequence[PackageSource]) -> Iterator[
     with (cache.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield cache
-
-

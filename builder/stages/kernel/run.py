@@ -1,0 +1,52 @@
+"""The kernel's packages on top of the layers, an initrd with what the guest needs, and a kernel the loader reads."""
+
+from pathlib import Path
+
+from builder.host import tree_files
+from builder.host.layers import commit_layer, root_tree
+from builder.host.sandbox import run_in_tree
+from builder.stages import dnf
+from builder.stages.contract import Result, StageContext
+from builder.stages.kernel.boot_files import check_initrd, find_versions, readable_kernel, the_version
+from builder.stages.kernel.initrds import generator
+from builder.stages.kernel.spec import KernelSpec
+
+
+def run(spec: KernelSpec, context: StageContext) -> Result:
+    """Install exactly the lock's kernel packages, and write `layer.tar`. Equal inputs give equal bytes."""
+    with (
+        root_tree(context, writable=True) as tree,
+        dnf.repositories(context, spec.repositories) as repositories,
+    ):
+        before = find_versions(tree.path)
+        dnf.install(
+            tree.path,
+            spec.packages,
+            repositories,
+            architecture=spec.architecture,
+            release=spec.release,
+            source_epoch=spec.source_epoch,
+            on_top=True,
+        )
+        version = the_version(before, find_versions(tree.path))
+        initrd = make_initrd(tree.path, spec, version)
+        check_initrd(tree.path, version, initrd, spec.modules)
+        vmlinuz, repacked = readable_kernel(tree.path, version, spec.payloads)
+    assert tree.upper is not None
+    layer = commit_layer(context, tree.upper, spec.source_epoch)
+    return {**layer, "version": version, "vmlinuz": vmlinuz, "initrd": initrd, "repacked": repacked}
+
+
+def make_initrd(tree: Path, spec: KernelSpec, version: str) -> str:
+    """Run the distribution's own generator in the sandbox; the path of what it made.
+
+    Files in it carry times no later than the epoch, and both generators write their archive sorted and with plain
+    inode numbers when they see SOURCE_DATE_EPOCH (initramfs-tools 0.142) or are told so (dracut --reproducible).
+    """
+    with_what = generator(spec.initrd, version, spec.modules)
+    for path, text in with_what.configuration:
+        tree_files.write(tree, path, text.encode())
+    environment = {"SOURCE_DATE_EPOCH": str(spec.source_epoch), "TMPDIR": "/tmp"}
+    run_in_tree(tree, ["depmod", "--all", version], env=environment)
+    run_in_tree(tree, with_what.command, env=environment)
+    return with_what.output
