@@ -1,0 +1,160 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from builder.cloud import session
+from builder.errors import RegionError
+from builder.stages.contract import Input
+from builder.stages.register import run as stage
+from builder.stages.register.spec import RegisterSpec
+from tests.support.bundles import stage_context
+from tests.support.stubs import stubbed_client
+
+KEY = "d" * 64
+LOCATION = "images/web/cccccccccccc/web.manifest.xml"
+SPEC = RegisterSpec(
+    partition="aws",
+    account="123456789012",
+    region="us-east-1",
+    endpoint="aws",
+    name="web-1",
+    description="A web server",
+    architecture="x86_64",
+    virtualization="paravirtual",
+    kernel_id="aki-919dcaf8",
+    ramdisk_id="",
+    root_device_name="/dev/sda1",
+    block_device_mappings=(("/dev/sda2", "ephemeral0"),),
+    tags=(("team", "blue"),),
+)
+REQUEST = {
+    "Name": "web-1",
+    "Description": "A web server",
+    "ImageLocation": LOCATION,
+    "Architecture": "x86_64",
+    "VirtualizationType": "paravirtual",
+    "KernelId": "aki-919dcaf8",
+    "RootDeviceName": "/dev/sda1",
+    "BlockDeviceMappings": [{"DeviceName": "/dev/sda2", "VirtualName": "ephemeral0"}],
+    "TagSpecifications": [
+        {
+            "ResourceType": "image",
+            "Tags": [
+                {"Key": "Name", "Value": "web-1"},
+                {"Key": "ami-factory:key", "Value": KEY},
+                {"Key": "team", "Value": "blue"},
+            ],
+        }
+    ],
+}
+BY_KEY = {"Owners": ["self"], "Filters": [{"Name": "tag:ami-factory:key", "Values": [KEY]}]}
+BY_NAME = {"Owners": ["self"], "Filters": [{"Name": "name", "Values": ["web-1"]}]}
+BY_ID = {"ImageIds": ["ami-00000001"]}
+
+
+def answer(key: str | None = KEY, state: str = "available") -> dict[str, Any]:
+    return {
+        "ImageId": "ami-00000001",
+        "Name": "web-1",
+        "State": state,
+        "ImageLocation": LOCATION,
+        "CreationDate": "2026-11-22T10:15:30.000Z",
+        "Tags": [{"Key": "ami-factory:key", "Value": key}] if key else [],
+    }
+
+
+@pytest.fixture
+def ec2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for make in stubbed_client(tmp_path):
+        client, stub = make("ec2", "us-east-1")
+        monkeypatch.setattr(session, "client", lambda *asked, client=client: client)
+        monkeypatch.setattr(stage.time, "sleep", lambda seconds: None)
+        yield stub
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Callable[[], Any]:
+    upload = Input(name="upload", path=tmp_path, result={"location": LOCATION})
+    return lambda: stage.run(SPEC, stage_context(tmp_path, upload, key=KEY))
+
+
+def result(found: bool) -> dict[str, Any]:
+    return {"image_id": "ami-00000001", "name": "web-1", "location": LOCATION, "found": found}
+
+
+def test_found_by_its_key(ec2: Stubber, go: Callable[[], Any]) -> None:
+    ec2.add_response("describe_images", {"Images": [answer()]}, BY_KEY)
+    assert go() == result(found=True)
+
+
+def test_registered_with_its_key_in_the_call(ec2: Stubber, go: Callable[[], Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_response("register_image", {"ImageId": "ami-00000001"}, REQUEST)
+    ec2.add_client_error("describe_images", "InvalidAMIID.NotFound", expected_params=BY_ID)
+    ec2.add_response("describe_images", {"Images": [answer()]}, BY_ID)
+    assert go() == result(found=False)
+
+
+def test_another_builder_was_quicker(ec2: Stubber, go: Callable[[], Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_client_error("register_image", "InvalidAMIName.Duplicate", expected_params=REQUEST)
+    ec2.add_response("describe_images", {"Images": []}, BY_NAME)  # not to be seen yet
+    ec2.add_response("describe_images", {"Images": [answer(state="pending")]}, BY_NAME)
+    ec2.add_response("describe_images", {"Images": [answer()]}, BY_ID)
+    assert go() == result(found=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "maker"),
+    [
+        pytest.param("e" * 64, "built by ami-factory for the key eeeeeeeeeeee", id="another-key"),
+        pytest.param(None, "not built by ami-factory", id="by-hand"),
+    ],
+)
+def test_a_name_that_is_taken(ec2: Stubber, go: Callable[[], Any], key: str | None, maker: str) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_client_error("register_image", "InvalidAMIName.Duplicate", expected_params=REQUEST)
+    ec2.add_response("describe_images", {"Images": [answer(key)]}, BY_NAME)
+    with pytest.raises(RegionError) as caught:
+        go()
+    assert caught.value.brief == 'the name "web-1" is taken by ami-00000001'
+    assert caught.value.detail == (f"ami-00000001 was made 2026-11-22T10:15:30.000Z, {maker}; it is at {LOCATION}.")
+    assert "aws ec2 deregister-image --image-id ami-00000001" in caught.value.hint
+
+
+def test_a_name_that_is_taken_by_nobody(ec2: Stubber, go: Callable[[], Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_client_error("register_image", "InvalidAMIName.Duplicate", expected_params=REQUEST)
+    for _ in range(6):
+        ec2.add_response("describe_images", {"Images": []}, BY_NAME)
+    with pytest.raises(RegionError, match="by an AMI that the region does not show"):
+        go()
+
+
+def test_only_the_fields_that_apply() -> None:
+    bare = dataclasses.replace(
+        SPEC, description="", kernel_id="", root_device_name="", block_device_mappings=(), tags=()
+    )
+    assert stage.request(bare, KEY, LOCATION) == {
+        "Name": "web-1",
+        "ImageLocation": LOCATION,
+        "Architecture": "x86_64",
+        "VirtualizationType": "paravirtual",
+        "TagSpecifications": [
+            {
+                "ResourceType": "image",
+                "Tags": [{"Key": "Name", "Value": "web-1"}, {"Key": "ami-factory:key", "Value": KEY}],
+            }
+        ],
+    }
+
+
+def test_the_key_tag_cannot_be_given_by_a_recipe() -> None:
+    forged = dataclasses.replace(SPEC, tags=(("ami-factory:key", "f" * 64),))
+    assert {"Key": "ami-factory:key", "Value": KEY} in stage.request(forged, KEY, LOCATION)["TagSpecifications"][0][
+        "Tags"
+    ]
