@@ -49,7 +49,7 @@ MAY: dict[str, frozenset[str]] = {
     | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "factory"},
 }
 # These start programs: the runner, the executor (a process for each step), and the region's daemon.
-STARTERS = {"builder/host/process.py", "builder/execute.py", "builder/region/server.py"}
+STARTERS = {"builder/host/process.py", "builder/execute.py", "builder/region/daemon.py"}
 # These are programs that another process of ours runs.
 PROGRAMS = ("builder/worker.py", "builder/shell.py", "builder/region/")
 STARTING = re.compile(
