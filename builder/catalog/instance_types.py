@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import RecipeError
+from builder.formats.toml import printable
 
 _FILE = Path(__file__).with_name("instance_types.json")
 _PARTITIONED = {"m1.small", "c1.medium"}
@@ -79,9 +80,8 @@ def nearest(name: str) -> str:
 def unknown(name: str) -> RecipeError:
     """The error for a type that EC2 does not have."""
     near = nearest(name)
-    shown = "".join(c if c.isprintable() else "?" for c in name[:40])
     return RecipeError(
-        f'"{shown}" is not an instance type' + (f'; did you mean "{near}"?' if near else ""),
+        f'"{printable(name)}" is not an instance type' + (f'; did you mean "{near}"?' if near else ""),
         hint="the types known are those of builder/catalog/instance_types.json",
     )
 

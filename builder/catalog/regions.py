@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from builder.errors import RecipeError
+from builder.formats.toml import printable
 
 LOCAL = "local"
 # The regions that had instance store AMIs and PV-GRUB kernel images, known without reading botocore's files.
@@ -40,9 +41,8 @@ def region(name: str) -> Region:
     if name in known:
         return Region(name=name, partition=known[name])
     near = difflib.get_close_matches(name.lower()[:40], [LOCAL, *known], n=1, cutoff=0.5)
-    shown = "".join(c if c.isprintable() else "?" for c in name[:40])
     raise RecipeError(
-        f'"{shown}" is not a region' + (f'; did you mean "{near[0]}"?' if near else ""),
+        f'"{printable(name)}" is not a region' + (f'; did you mean "{near[0]}"?' if near else ""),
         hint='regions look like "us-east-1"; "local" is the one on this machine',
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 # Pydantic would look through the metadata of every installed package for plugins, at every start.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError  # noqa: E402
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from builder.formats.toml import Key  # noqa: E402
+from builder.formats.toml import Key, printable
 
 _PATTERNS: dict[str, str] = {}  # pattern to what it stands for
 
@@ -71,8 +71,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        printable = "".join(c if c.isprintable() else "?" for c in value[:61])
-        return f'"{printable}"' if len(printable) <= 60 else f'"{printable[:57]}..."'
+        return f'"{printable(value)}"'
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, tuple | list):

@@ -68,7 +68,8 @@ def read(path: Path) -> Document:
     document = Document(path, text, table)
     too_deep = _below(table, MAX_DEPTH)
     if too_deep is not None:
-        raise _too_deep(nearest(document.positions, too_deep) or Position(str(path), 1, 1))
+        below = (place for key, place in document.positions.items() if key[: len(too_deep)] == too_deep)
+        raise _too_deep(min(below, default=Position(str(path), 1, 1)))
     return document
 
 
@@ -87,32 +88,37 @@ def format_key(key: Key) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else _quoted(part))
+            text += ("." if text else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", part) else _quoted(part))
     return text
 
 
+def printable(text: str, limit: int = 60) -> str:
+    """A text from outside, fit for one line of a message."""
+    return "".join(c if c.isprintable() else "?" for c in (text if len(text) <= limit else text[: limit - 3] + "..."))
+
+
 def _quoted(part: str) -> str:
-    shown = part if len(part) <= 60 else part[:57] + "..."
-    return '"' + "".join(c if c.isprintable() and c != '"' else "?" for c in shown) + '"'
+    return '"' + printable(part).replace('"', "?") + '"'
 
 
 def _bytes(path: Path) -> bytes:
     """A regular file's bytes. Opened without waiting, since a named pipe would wait for ever."""
+    place = f"{printable(str(path), 4096)}:1:1"
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise RecipeError(f"{place}: not a regular file")
+            content = b""
+            while len(content) <= MAX_BYTES and (more := os.read(handle, MAX_BYTES + 1)):
+                content += more
+        finally:
+            os.close(handle)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a file name"
-        raise RecipeError(f"{_quoted(str(path))[1:-1]}:1:1: cannot be read: {why}") from None
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise RecipeError(f"{path}:1:1: not a regular file")
-        try:
-            content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise RecipeError(f"{path}:1:1: cannot be read: {error.strerror}") from None
+        raise RecipeError(f"{place}: cannot be read: {why}") from None
     if len(content) > MAX_BYTES:
-        line = content.count(b"\n") + 1
-        raise RecipeError(f"{path}:{line}:1: larger than {MAX_BYTES // 1024} KiB: this is no recipe")
+        raise RecipeError(f"{place}: larger than {MAX_BYTES // 1024} KiB: this is no recipe")
     return content
 
 
@@ -132,8 +138,18 @@ def _place(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
+# tomllib's messages that mean little to somebody who does not write parsers.
+_WORDS = {
+    "Cannot overwrite a value": "this key has a value already",
+    "Invalid value": "not a value: a text needs quotes around it",
+    "Invalid statement": "this is neither a [table] nor key = value",
+    "Expected newline or end of document after a statement": "the line should end here: a text needs quotes around it",
+    "Expected '=' after a key in a key/value pair": 'a "=" should stand here',
+}
+
+
 def _syntax_error(path: Path, text: str, message: str) -> RecipeError:
-    """tomllib's message, its position put in front."""
+    """tomllib's message in an author's words, its position put in front."""
     found = re.fullmatch(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", message, re.DOTALL)
     what = found[1] if found else message
     if found and found[2]:
@@ -141,10 +157,11 @@ def _syntax_error(path: Path, text: str, message: str) -> RecipeError:
     else:
         last = text.rstrip()
         place = _place(last, len(last))
-    duplicate = what in ("Cannot overwrite a value", "Cannot mutate immutable namespace") or "twice" in what
-    hint = "this name was given a value before: a key can be written once" if duplicate else ""
-    what = "".join(c if c.isprintable() else "?" for c in what)
-    return RecipeError(f"{Position(str(path), *place)}: {what[:1].lower()}{what[1:]}", hint=hint)
+    twice = re.fullmatch(r"Cannot declare \((.*?),?\) twice", what, re.DOTALL)
+    if twice:
+        what = f"[{twice[1].replace(chr(39), '').replace(', ', '.')}] stands here twice"
+    what = _WORDS.get(what, what[:1].lower() + what[1:])
+    return RecipeError(f"{Position(str(path), *place)}: {printable(what, 200)}")
 
 
 def _too_deep(place: Position) -> RecipeError:

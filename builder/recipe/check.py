@@ -4,6 +4,7 @@ Works on the table as it was written, right or wrong, so that an author sees the
 of a wrong type is passed over here, since the model says so.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from builder.catalog.kernels import kernel_names, load_kernel
 from builder.catalog.tables import Fault, shown, suggestion
 from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Key
-from builder.recipe.model import Recipe
+from builder.recipe.model import Recipe, Register
+from builder.recipe.templates import ami_name_fault, is_template, render_string, template_fault
 
 # What a running system makes itself: a file there would be hidden or lost.
 _NOT_IN_THE_IMAGE = ("/dev", "/proc", "/sys", "/run")
@@ -22,16 +24,14 @@ _UNIQUE: tuple[Key, ...] = (
     ("distribution", "excludes"), ("ssh", "authorized_keys"),
     ("services", "enable"), ("services", "disable"), ("services", "mask"),
 )  # fmt: skip
+_NAME: Key = ("register", "name")
 Table = Mapping[str, Any]
 
 
-def check(table: Table, kernels: Path, *, extending: bool = False) -> list[Fault]:
+def check(table: Table, kernels: Path) -> list[Fault]:
     """All findings."""
     found = [*_duplicates(table), *_instance_types(table), *_users(table), *_files(table), *_services(table)]
-    found += [*_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
-    if extending and "name" not in table:
-        found.append(Fault(key=(), message="a recipe that extends another needs a name of its own", missing=True))
-    return found
+    return [*found, *_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
 
 
 def _at(table: Table, key: Key) -> Any:
@@ -173,18 +173,39 @@ def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
 
 
 def _templates(table: Table) -> Iterator[Fault]:
-    """The templates of [register], as far as they can be read without values."""
-    register = table.get("register")
-    if not isinstance(register, dict):
-        return
-    texts: list[tuple[Key, Any]] = [(("register", word), register.get(word)) for word in ("name", "description")]
-    tags = register.get("tags")
-    if isinstance(tags, dict):
-        texts += [(("register", "tags", name), value) for name, value in tags.items()]
-    for key, text in texts:
-        if isinstance(text, str) and ("{{" in text or "{%" in text):
-            from builder.recipe.templates import template_fault
+    """The templates of [register], as far as they can be read without values, and the names that come of them."""
+    texts: list[tuple[Key, Any]] = [(key, _at(table, key)) for key in (_NAME, ("register", "description"))]
+    tags = _at(table, ("register", "tags"))
+    texts += [(("register", "tags", name), value) for name, value in tags.items()] if isinstance(tags, dict) else []
+    found = [
+        Fault(key=key, message=message)
+        for key, text in texts
+        if isinstance(text, str) and is_template(text) and (message := template_fault(text))
+    ]
+    yield from found
+    if not found:
+        yield from _ami_names(table)
 
-            message = template_fault(text)
-            if message:
-                yield Fault(key=key, message=message)
+
+def _ami_names(table: Table) -> Iterator[Fault]:
+    """What EC2 would refuse as a name, for any of the variants."""
+    template = _at(table, _NAME)
+    if template is None:
+        template = Register.model_fields["name"].default
+    # The longest that a key, an account and a region can be; the rest is as it is written.
+    samples = {"key12": "0" * 12, "account": "0" * 12, "region": "us-gov-west-1"}
+    for word in ("name", "version", "description", "kernel"):
+        written = table.get(word, "1" if word == "version" else "")
+        if not isinstance(written, str):
+            return  # the model says so
+        samples[word] = written
+    lists = [_strings(table, word) for word in ("architectures", "virtualization", "instance_types")]
+    for (_, architecture), (_, virtualization), (_, kind) in itertools.product(*lists):
+        variant = {"architecture": architecture, "virtualization": virtualization, "instance_type": kind}
+        try:
+            message = ami_name_fault(render_string(str(template), {**samples, **variant}, "register.name"))
+        except RecipeError as error:
+            message = error.brief.partition(": ")[2]
+        if message:
+            yield Fault(key=_NAME, message=message)
+            return

@@ -57,15 +57,17 @@ def load_recipe(path: Path, *, kernels: Path | None = None) -> Loaded:
     chain, broken = _chain(path)
     table = _merged([each.table for each in chain])
     found = [broken] if broken else []
+    if len(chain) > 1 and "name" not in chain[0].table:
+        found.append(Fault(key=(), message="a recipe that extends another needs a name of its own", missing=True))
     recipe = None
     try:
         recipe = Recipe.model_validate(frozen(table))
     except ValidationError as error:
-        # What is missing may stand in the recipe that could not be read.
-        found += [fault for fault in faults(Recipe, error) if not (broken and fault.missing)]
+        # What is missing may stand in the recipe that could not be read, and why not is said already.
+        found += [each for each in faults(Recipe, error) if not (broken and (each.missing or each.key == ("extends",)))]
     except RecursionError:
         found.append(Fault(key=(), message="nested too deeply"))
-    found += check(table, kernels, extending=len(chain) > 1)
+    found += check(table, kernels)
     if found or recipe is None:
         raise _error(found, chain)
     return Loaded(

@@ -228,7 +228,7 @@ class Script(Table):
 
 
 class Services(Table):
-    """systemd units."""
+    """systemd units, by their names."""
 
     enable: tuple[UnitName, ...] = Field((), description="Start at boot.")
     disable: tuple[UnitName, ...] = Field((), description="Do not start at boot.")
@@ -245,7 +245,7 @@ class Image(Table):
 
 
 class Bundle(Table):
-    """How the image becomes a bundle. Left out: an account, certificate and key are made once, and said so."""
+    """How the image becomes a bundle. Account, certificate and key left out: they are made once, and said so."""
 
     account: Account | None = Field(None, description="AWS account, twelve digits.")
     certificate: str | None = Field(None, description="Your X.509 certificate (PEM).")

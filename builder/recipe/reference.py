@@ -12,7 +12,7 @@ from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
 _HEAD = f"""\
 # Recipes
 
-<!-- Made from builder/recipe/model.py by `make recipes`; do not edit. -->
+<!-- Made from the model; do not edit: python -m builder.recipe.reference > recipes/README.md -->
 
 A recipe is one TOML file, `NAME.toml`. Its own files, templates and keys are in the directory `NAME/` beside it, and
 `NAME.lock` pins what it was built from. Unknown keys are refused. All that is wrong is said at once, with its place:
@@ -27,11 +27,12 @@ editor that completes and checks while you type.
 ## What is here
 
 **quickstart.toml** is a small Fedora-style distribution that needs no mirror of Fedora's and no AWS account. Honestly:
-its packages are Debian's. The factory takes them from the archive that your own machine uses, and repacks them into RPMs
-on the spot: owners, modes, dependencies and file names are kept, /usr is merged, and Debian's maintainer scripts are
-replaced by the few that a bootable system needs. dnf installs them, as it would install Fedora's, and the
+its packages are Debian's. The factory takes them from the archive that your own machine uses, and repacks them into
+RPMs on the spot: owners, modes, dependencies and file names are kept, /usr is merged, and Debian's maintainer scripts
+are replaced by the few that a bootable system needs. dnf installs them, as it would install Fedora's, and the
 configuration is laid out as Fedora's is (/etc/sysconfig). It boots and it takes the same way through the factory as
-Fedora does; it is not Fedora, nobody ships updates for it, and its repository is signed by a key that your machine made.
+Fedora does; it is not Fedora, nobody ships updates for it, and its repository is signed by a key that your machine
+made.
 For x86_64 the kernel is Debian's cloud kernel; for i386 (packages as i686) it is Debian's 686-pae kernel, which is too
 new to run as a paravirtual guest: Linux lost 32-bit paravirtual guests in 5.9, so bring an older kernel for that.
 
@@ -55,7 +56,8 @@ no kernel for 32 bits.
 
 Texts in `[register]`, and files with `template = true`, are Jinja2 templates. A name that has no value is an error, not
 an empty text. Templates are sandboxed, and stopped when they loop without end or write more than
-{MAX_OUTPUT // 1024**2} MiB. These names have a value in `[register]`: {", ".join(f"`{each}`" for each in STRING_VARIABLES)}.
+{MAX_OUTPUT // 1024**2} MiB. These names have a value in `[register]`:
+{", ".join(f"`{each}`" for each in STRING_VARIABLES)}.
 
 ## Sizes
 
@@ -84,7 +86,7 @@ def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about:
         path = f"{heading.strip('[]')}.{name}".lstrip(".")
         if target is not None:
             listed = described.get("type") == "array"
-            nested.append((f"[[{path}]]" if listed else f"[{path}]", target, described.get("description", "")))
+            nested.append((f"[[{path}]]" if listed else f"[{path}]", target, target["description"]))
             continue
         left_out = "**required**" if name in required else _value(described.get("default"))
         yield f"| `{name}` | {_kind(described)} | {left_out} | {_cell(described.get('description', ''))} |"

@@ -41,13 +41,15 @@ class _Exceeded(Exception):
 
 def render_string(template: str, variables: Mapping[str, str], where: str) -> str:
     """A text of the recipe; `where` is its key, such as register.name."""
-    rest = _PLAIN.sub("", template)
-    if not any(mark in rest for mark in ("{{", "{%", "{#")) and all(
-        name in variables for name in _PLAIN.findall(template)
-    ):
+    if not is_template(_PLAIN.sub("", template)) and set(_PLAIN.findall(template)) <= set(variables):
         # Only names: what Jinja2 would give, without loading it.
         return _PLAIN.sub(lambda found: variables[found[1]], template)
     return _render(template, variables, lambda _line: where)
+
+
+def is_template(text: str) -> bool:
+    """Whether Jinja2 would do anything with a text."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 def render_file(path: Path, template: str, variables: Mapping[str, Any]) -> str:
