@@ -436,13 +436,18 @@ def _parent(entry: Path) -> int:
 
 
 def probe_keys(scene: Scene) -> Iterator[Finding]:
-    """Private keys are the user's alone."""
-    state = scene.state
-    open_to_all = stat.S_IRWXG | stat.S_IRWXO
-    if state.is_dir() and state.stat().st_mode & open_to_all:
-        yield _warning("keys", f"others can look into {state}, which holds private keys", f"chmod 700 '{state}'")
+    """Private keys are the user's alone: the state directory is closed to others, or all that is in it."""
+    inside = tuple(scene.state.iterdir()) if scene.state.is_dir() and _open_to_others(scene.state) else ()
+    if any(_open_to_others(each) for each in inside):
+        yield _warning(
+            "keys", f"others can look into {scene.state}, which holds private keys", f"chmod 700 '{scene.state}'"
+        )
     else:
         yield _ok("keys", "private keys are readable by you alone")
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _existing(path: Path) -> Path:

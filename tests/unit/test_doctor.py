@@ -230,7 +230,10 @@ def test_a_daemon_that_outlived_its_build(scene: Scene) -> None:
 
 
 def test_private_keys_that_others_can_read(scene: Scene) -> None:
+    (scene.state / "keys").mkdir(mode=0o700)
     scene.state.chmod(0o755)
+    assert only(doctor.probe_keys, scene).severity is Severity.OK
+    (scene.state / "keys").chmod(0o755)
     assert only(doctor.probe_keys, scene).remedy == f"chmod 700 '{scene.state}'"
 
 
