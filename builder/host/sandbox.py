@@ -27,6 +27,7 @@ CAPABILITIES = (
     "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE",
 )  # fmt: skip
 _OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
+_IN_MEMORY = tuple(f"{path}/" for path in _OWN_MOUNTS)
 _OF_THE_HOST = tuple(map(Path, ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")))
 _RESOLV_CONF = "/etc/resolv.conf"
 _ELF32 = b"\x7fELF\x01"
@@ -120,7 +121,8 @@ def mount_points(tree: Path, binds: Sequence[Bind] = (), *, network: bool = Fals
     if network and Path(_RESOLV_CONF).exists():
         inside = "/" + str(tree_files.follow(tree, _RESOLV_CONF).relative_to(tree))
         wanted.append(Bind(source=Path(_RESOLV_CONF).resolve(), destination=inside))
-    missing = list(_missing(tree, [*_OWN_MOUNTS, *(bind.destination for bind in wanted)]))
+    in_tree = [bind.destination for bind in wanted if not bind.destination.startswith(_IN_MEMORY)]
+    missing = list(_missing(tree, [*_OWN_MOUNTS, *in_tree]))
     times = [(path, path.stat()) for path in {each.parent for each in missing} if path.exists()]
     try:
         yield tuple(wanted)
