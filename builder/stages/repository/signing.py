@@ -1,15 +1,15 @@
 """The key that signs repomd.xml: made once per machine, and used without leaving an agent behind.
 
-gpg's sockets live in its home, whose path may not be longer than 107 bytes, so that home is always a short-lived
-directory of the system's temporary directory; what is kept is the exported key. gpg 2.2 starts an agent for every
-home: all of it runs in a PID namespace, which takes the agent with it however it ends.
+gpg's sockets live in its home, whose path may not be longer than 107 bytes, so that home is always a file system in
+memory over an empty directory of /tmp; what is kept is the exported key. gpg 2.2 starts an agent for every home: all
+of it runs in the private namespace, which takes the agent and the memory with it however it ends.
 """
 
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from builder.host.namespace import inside
 DIRECTORY = "signing"
 SECRET = "secret.asc"
 PUBLIC = "public.asc"
+FINGERPRINT = "fingerprint"
 
 # Older than any signature: gpg refuses a key that is younger than the time that it signs at.
 CREATED = 1577836800  # 2020-01-01
@@ -35,14 +36,14 @@ Creation-Date: 20200101T000000
 """
 _MAKE = """\
 set -e
-cd "$1"
-gpg --batch --quiet --homedir "$1/home" --gen-key parameters
-gpg --batch --quiet --homedir "$1/home" --armor --export-options export-minimal --export > public.asc
-gpg --batch --quiet --homedir "$1/home" --armor --export-secret-keys > secret.asc
+mount -t tmpfs -o mode=0700 tmpfs "$1"
+gpg="gpg --batch --quiet --homedir $1"
+$gpg --gen-key
+$gpg --with-colons --list-keys
+$gpg --armor --export
+$gpg --armor --export-secret-keys
 """
-_FINGERPRINT = """\
-exec gpg --batch --quiet --homedir "$1" --with-colons --show-keys "$2"
-"""
+_BLOCK = r"-----BEGIN PGP {kind} KEY BLOCK-----.*?-----END PGP {kind} KEY BLOCK-----\n"
 
 
 def secret_key_file(state: Path) -> Path:
@@ -59,45 +60,50 @@ def make_signing_key(state: Path) -> str:
         return fingerprint(state)
     process.require("gpg", "gpg")
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with short_home() as work:
-        (work / "home").mkdir(mode=0o700)
-        (work / "parameters").write_text(_PARAMETERS, encoding="ascii")
-        process.run(inside(["sh", "-c", _MAKE, "sh", work]), capture=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{DIRECTORY}.", dir=state))
-        for name in (SECRET, PUBLIC):
-            descriptor = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write((work / name).read_bytes())
-                os.fsync(file.fileno())
-    try:
-        made.rename(state / DIRECTORY)
-    except OSError:  # somebody else was first
-        shutil.rmtree(made)
+    with _short_directory() as home:
+        made = process.run(
+            inside(["sh", "-c", _MAKE, "sh", home]), stdin=_PARAMETERS.encode("ascii"), capture=True
+        ).stdout.decode("ascii")
+    patterns = {
+        FINGERPRINT: r"(?<=^fpr:::::::::)[0-9A-F]{40}(?=:)",
+        PUBLIC: _BLOCK.format(kind="PUBLIC"),
+        SECRET: _BLOCK.format(kind="PRIVATE"),
+    }
+    found = {name: re.search(pattern, made, re.MULTILINE | re.DOTALL) for name, pattern in patterns.items()}
+    _keep(state, {name: match[0].encode("ascii") for name, match in found.items() if match})
     return fingerprint(state)
 
 
 def fingerprint(state: Path) -> str:
-    """The fingerprint of the key under `state`, forty upper-case hex digits."""
-    public = state / DIRECTORY / PUBLIC
-    if not public.exists():
-        raise HostError(f"{public} is missing", hint=f"remove {public.parent} and build again: the key is made anew")
-    return key_fingerprint(public)
+    """The fingerprint of the key under `state`, forty upper-case hex digits; no program is run."""
+    kept = state / DIRECTORY / FINGERPRINT
+    if not kept.exists():
+        raise HostError(f"{kept} is missing", hint=f"remove {kept.parent} and build again: the key is made anew")
+    return kept.read_text(encoding="ascii").strip()
 
 
-def key_fingerprint(key: Path) -> str:
-    """The fingerprint of the one key in an armoured file, public or secret; the file is only read."""
-    with short_home() as home:
-        listed = process.run(inside(["sh", "-c", _FINGERPRINT, "sh", home, key]), capture=True)
-    found = re.findall(r"^fpr:+([0-9A-F]{40}):", listed.stdout.decode(), re.MULTILINE)
-    if not found:
-        raise BuilderError(f"{key} holds no OpenPGP key")
-    return str(found[0])
+def _keep(state: Path, files: Mapping[str, bytes]) -> None:
+    """Put the key's files in their place, readable by the user alone, all at once."""
+    if set(files) != {FINGERPRINT, PUBLIC, SECRET}:
+        raise BuilderError("gpg made no key that could be read", hint="see what gpg --version says: 2.2 or newer works")
+    made = Path(tempfile.mkdtemp(prefix=f".{DIRECTORY}.", dir=state))  # mode 0700
+    for name, content in files.items():
+        descriptor = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+    try:
+        made.rename(state / DIRECTORY)
+    except OSError:
+        shutil.rmtree(made)
+        if not secret_key_file(state).exists():
+            raise  # not somebody else who was first
 
 
 def sign(document: Path, *, secret: Path, key: str, epoch: int, public: Path) -> None:
     """Write the armoured detached signature DOCUMENT.asc, as of `epoch`, and the public key to `public`.
 
-    Must run in a PID namespace of its own, as stages do. Equal documents give equal signatures: RSA has no
+    Runs inside the private namespace, as stages do. Equal documents give equal signatures: RSA has no
     nonce, and the time is ours.
     """
     if not secret.exists():
@@ -106,7 +112,7 @@ def sign(document: Path, *, secret: Path, key: str, epoch: int, public: Path) ->
         )
     signature = document.with_name(document.name + ".asc")
     at = f"{max(epoch, CREATED)}!"
-    with short_home() as home:
+    with _short_directory() as home, _in_memory(home):
         gpg: list[str | Path] = ["gpg", "--batch", "--quiet", "--no-tty", "--homedir", home]
         process.run([*gpg, "--import", secret], capture=True)
         exported = process.run([*gpg, "--armor", "--export", key], capture=True).stdout
@@ -123,15 +129,25 @@ def sign(document: Path, *, secret: Path, key: str, epoch: int, public: Path) ->
             ],
             capture=True,
         )  # fmt: skip
-        process.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], capture=True)
+        process.run(["gpgconf", "--homedir", home, "--kill", "all"], capture=True)
 
 
 @contextmanager
-def short_home() -> Iterator[Path]:
-    """A directory of mode 0700 with a short path, removed afterwards."""
+def _short_directory() -> Iterator[Path]:
+    """An empty directory of mode 0700 with a short path, removed afterwards."""
     # Not TMPDIR, which may be long: /tmp is there on every system that gpg runs on.
-    home = Path(tempfile.mkdtemp(prefix="ami-gpg.", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="ami-gpg.", dir="/tmp"))
     try:
-        yield home
+        yield directory
     finally:
-        shutil.rmtree(home, ignore_errors=True)  # an agent that dies may remove its socket meanwhile
+        directory.rmdir()
+
+
+@contextmanager
+def _in_memory(directory: Path) -> Iterator[None]:
+    """A file system in memory over `directory`; lazily unmounted, since an agent may be on its way out."""
+    process.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", directory])
+    try:
+        yield
+    finally:
+        process.run(["umount", "--lazy", directory])
