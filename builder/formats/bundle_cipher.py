@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
+_KEY_TEXT = re.compile(rb"[0-9a-fA-F]{32}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
@@ -177,9 +178,13 @@ def unwrap(wrapped: str, private_key: "RSAPrivateKey") -> bytes:
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
     try:
-        return bytes.fromhex(private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15()).decode("ascii"))
-    except ValueError as error:  # UnicodeDecodeError is one too
-        raise BuilderError("this private key does not open the bundle") from error
+        text = private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15())
+    except ValueError:
+        text = b""
+    # OpenSSL 3.2 and newer answer a wrong padding with random bytes, not with an error: look at the text itself.
+    if _KEY_TEXT.fullmatch(text) is None:
+        raise BuilderError("this private key does not open the bundle")
+    return bytes.fromhex(text.decode("ascii"))
 
 
 def sign(data: bytes, private_key: "RSAPrivateKey") -> bytes:

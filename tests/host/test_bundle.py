@@ -8,7 +8,7 @@ import pytest
 
 from builder.formats.bundle_manifest import read_manifest, signed_bytes
 from builder.stages.bundle import run as stage
-from tests.support.bundles import image_input, workshop
+from tests.support.workshop import image_input, workshop
 
 pytestmark = pytest.mark.host
 

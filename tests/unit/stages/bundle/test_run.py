@@ -14,7 +14,7 @@ from builder.formats.bundle_manifest import BundleManifest, Bundler, Part, read_
 from builder.formats.sparse import Block
 from builder.stages.bundle import run as stage
 from builder.stages.contract import Input
-from tests.support.bundles import Workshop, image_input, workshop
+from tests.support.workshop import Workshop, image_input, workshop
 
 NOISE = random.Random(3).randbytes(12 << 20)  # more than one part
 

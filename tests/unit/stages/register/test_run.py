@@ -11,7 +11,7 @@ from builder.errors import RegionError
 from builder.stages.contract import Input
 from builder.stages.register import run as stage
 from builder.stages.register.spec import RegisterSpec
-from tests.support.bundles import stage_context
+from tests.support.workshop import stage_context
 from tests.support.stubs import stubbed_client
 
 KEY = "d" * 64

@@ -13,7 +13,7 @@ from builder.formats.bundle_manifest import BundleManifest, Part, format_manifes
 from builder.stages.contract import Input
 from builder.stages.upload import run as stage
 from builder.stages.upload.spec import UploadSpec
-from tests.support.bundles import stage_context
+from tests.support.workshop import stage_context
 from tests.support.stubs import stubbed_client
 
 SPEC = UploadSpec(
