@@ -11,8 +11,8 @@ from builder.errors import RegionError
 from builder.stages.contract import Input
 from builder.stages.register import run as stage
 from builder.stages.register.spec import RegisterSpec
-from tests.support.workshop import stage_context
 from tests.support.stubs import stubbed_client
+from tests.support.workshop import stage_context
 
 KEY = "d" * 64
 LOCATION = "images/web/cccccccccccc/web.manifest.xml"

@@ -13,8 +13,8 @@ from builder.formats.bundle_manifest import BundleManifest, Part, format_manifes
 from builder.stages.contract import Input
 from builder.stages.upload import run as stage
 from builder.stages.upload.spec import UploadSpec
-from tests.support.workshop import stage_context
 from tests.support.stubs import stubbed_client
+from tests.support.workshop import stage_context
 
 SPEC = UploadSpec(
     partition="aws",
