@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from builder.catalog.kernels import Kernel, load_kernel
-from builder.catalog.tables import Fault, faults, frozen
+from builder.catalog.tables import Fault, faults, frozen, shown
 from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Document, Key, Position, format_key, nearest, read
 from builder.recipe.check import check
@@ -113,11 +113,11 @@ def _refusal(chain: list[Document]) -> str | None:
     try:
         target = (here.parent / name).resolve()
         if not target.is_relative_to(here.parent.resolve()):
-            return f'"{name}" is a link that leads out of {here.parent}'
+            return f"{shown(name)} is a link that leads out of {here.parent}"
         if not target.exists():
-            return f'there is no "{name}" in {here.parent}'
+            return f"there is no {shown(name)} in {here.parent}"
         if target in [each.path.resolve() for each in chain]:
-            return f'a loop: "{name}" is extended by itself'
+            return f"a loop: {shown(name)} is extended by itself"
     except (OSError, RuntimeError):
         return "this cannot be followed as a file name"
     return f"more than {MAX_CHAIN} recipes in a row" if len(chain) >= MAX_CHAIN else None

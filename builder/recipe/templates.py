@@ -147,7 +147,12 @@ def _environment() -> "jinja2.Environment":
             return super().call_binop(context, operator, left, right)
 
     # Not optimized: folding constants would do the author's work before the limits are set.
-    return Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False, cache_size=0)
+    environment = Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False, cache_size=0
+    )
+    # Equal inputs give equal files: nothing random.
+    del environment.filters["random"], environment.globals["lipsum"]
+    return environment
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from builder.catalog.kernels import Kernel, kernel_names, load_kernel
+from builder.errors import RecipeError
+
+KERNELS = Path(__file__).parents[3] / "kernels"
+GOOD = 'initrd = "dracut"\nmodules = ["ext4"]\n[packages]\nx86_64 = ["kernel-core"]\n'
+
+
+def refused(directory: Path, name: str = "own") -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        load_kernel(directory, name)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", kernel_names(KERNELS))
+def test_ours(name: str) -> None:
+    kernel = load_kernel(KERNELS, name)
+    assert kernel.name == name
+    assert {"xen-blkfront", "ext4"} <= set(kernel.modules)
+    for architecture in kernel.packages:
+        assert kernel.aki_in("local", architecture).startswith("aki-")
+    for filesystem in ("ext3", "ext4"):
+        assert "^64bit" in kernel.features(filesystem).split(",")
+
+
+def test_defaults_and_digest(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(GOOD)
+    kernel = load_kernel(tmp_path, "own")
+    assert kernel == Kernel(name="own", initrd="dracut", modules=("ext4",), packages={"x86_64": ("kernel-core",)})
+    assert kernel.digest() == load_kernel(tmp_path, "own").digest()
+    (tmp_path / "own.toml").write_text(GOOD.replace("ext4", "ext3"))
+    assert kernel.digest() != load_kernel(tmp_path, "own").digest()
+
+
+def test_unknown_name() -> None:
+    error = refused(KERNELS, "quikstart")
+    assert error.brief == f'kernel: "quikstart" is not a file under {KERNELS}; did you mean "quickstart"?'
+    assert error.hint == "there are: fedora, quickstart"
+    assert "is not a file" in refused(KERNELS, "../recipes/quickstart").brief
+
+
+def test_no_aki() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_kernel(KERNELS, "quickstart").aki_in("eu-south-2", "x86_64")
+    assert caught.value.brief == "kernels/quickstart.toml: aki.x86_64: no kernel image (AKI) for eu-south-2"
+    assert "us-east-1" in caught.value.hint
+    with pytest.raises(RecipeError, match=r"aki\.i386: no kernel image"):
+        load_kernel(KERNELS, "fedora").aki_in("us-east-1", "i386")
+
+
+def test_all_faults_with_places(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'initrd = "mkinitcpio"\nmodules = "ext4"\n[packages]\narm64 = []\n[pv]\ndiscs = "sd"\n[aki.i386]\nx = "ami-1"\n'
+    )
+    error = refused(tmp_path)
+    assert [error.brief, *error.detail.splitlines()] == [
+        f'{path}:1:1: initrd: "mkinitcpio" is not one of initramfs-tools, dracut',
+        f'{path}:2:1: modules: this must be a list in brackets, and "ext4" is not',
+        f'{path}:4:1: packages.arm64: "arm64" is not one of x86_64, i386',
+        f'{path}:6:1: pv.discs: unknown key; did you mean "disks"?',
+        f'{path}:8:1: aki.i386.x: "ami-1" is not the id of a kernel image, such as aki-919dcaf8',
+    ]
+
+
+def test_bad_syntax(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("initrd")
+    assert refused(tmp_path).brief.startswith(f"{tmp_path}/own.toml:1:7: ")
