@@ -162,7 +162,7 @@ def _conflicts(relation: deb.Relation, control: deb.Control, neighbours: frozens
 
 
 def _requirement(clause: deb.Alternatives) -> str:
-    return rpm_alternatives(clause, tuple(_relation(each) for each in clause))
+    return rpm_alternatives(_relation(each) for each in clause)
 
 
 def _relation(relation: deb.Relation) -> str:

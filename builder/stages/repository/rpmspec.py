@@ -1,11 +1,11 @@
 """The spec file of a repacked package, and the command that builds it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import BuilderError
-from builder.formats.deb import Alternatives, Relation, Version
+from builder.formats.deb import Relation, Version
 from builder.stages.repository.definition import Scriptlet
 from builder.stages.repository.tree import Entry, Kind
 
@@ -56,9 +56,10 @@ def rpm_relation(relation: Relation, version: Version | None) -> str:
     return f"{relation.name} {_OPERATORS[relation.operator]} {rpm_version(version)}"
 
 
-def rpm_alternatives(clause: Alternatives, words: tuple[str, ...]) -> str:
+def rpm_alternatives(words: Iterable[str]) -> str:
     """One requirement: a plain one, or the rich `(a or b)`."""
-    return words[0] if len(clause) == 1 else f"({' or '.join(dict.fromkeys(words))})"
+    alternatives = tuple(dict.fromkeys(words))
+    return alternatives[0] if len(alternatives) == 1 else f"({' or '.join(alternatives)})"
 
 
 def format_spec(rpm: Rpm) -> str:
@@ -115,6 +116,7 @@ def rpmbuild_command(*, spec: Path, root: Path, work: Path, output: Path, archit
         "_binary_payload": "w3.zstdio",  # level 3: the layer made from it is what is kept
         "_build_id_links": "none",
         "__os_install_post": "%{nil}",
+        "__check_files": "%{nil}",  # breaks at a space in the path; and every file of the root has its line
         "debug_package": "%{nil}",
         "use_source_date_epoch_as_buildtime": "1",
         "clamp_mtime_to_source_date_epoch": "1",
