@@ -24,9 +24,10 @@ from builder.host import process
 from builder.region.identity import identity
 from builder.region.layout import Layout
 
-# How long a start may take before it counts as failed; on an idle machine it takes half a second.
-START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
+# A daemon that holds its directory and does not answer is starting or stopping: it gets this long to be done.
+SETTLE_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 5.0
 LOG_TAIL = 30
 
 
@@ -49,7 +50,7 @@ class Status:
     log: Path
 
 
-def start(directory: Path, port: int = 0, timeout: float = START_TIMEOUT) -> Status:
+def start(directory: Path, port: int = 0) -> Status:
     """Make sure that the region of `directory` runs. Safe to call at any time and by many at once.
 
     It gets `port`, or else the port it had before, or else a free one. A region that runs already keeps its port: if
@@ -61,7 +62,7 @@ def start(directory: Path, port: int = 0, timeout: float = START_TIMEOUT) -> Sta
         with _controlled(layout):
             found = status(directory)
             if found is None:
-                _launch(layout, port, timeout)
+                _launch(layout, port)
                 found = status(directory)
     if found is None:
         raise RegionError(
@@ -74,13 +75,13 @@ def start(directory: Path, port: int = 0, timeout: float = START_TIMEOUT) -> Sta
     return found
 
 
-def stop(directory: Path, timeout: float = STOP_TIMEOUT) -> bool:
+def stop(directory: Path) -> bool:
     """Stop the region; whether it was running. What it answered before is kept."""
     layout = Layout(directory.absolute())
     if _holder(layout) is None:
         return False
     with _controlled(layout):
-        return _stop(layout, timeout)
+        return _stop(layout)
 
 
 def status(directory: Path) -> Status | None:
@@ -114,7 +115,7 @@ def reset(directory: Path) -> None:
     if not layout.directory.exists():
         return
     with _controlled(layout):
-        _stop(layout, STOP_TIMEOUT)
+        _stop(layout)
         shutil.rmtree(layout.state, ignore_errors=True)
         layout.daemon.unlink(missing_ok=True)
     if layout.state.exists():
@@ -126,7 +127,7 @@ def _url(port: int) -> str:
 
 
 def _health(port: int) -> dict[str, Any] | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT)
     try:
         connection.request("GET", "/_region/health")
         response = connection.getresponse()
@@ -160,14 +161,13 @@ def _holder(layout: Layout) -> int | None:
     return None
 
 
-def _launch(layout: Layout, port: int, timeout: float) -> None:
+def _launch(layout: Layout, port: int) -> None:
     """Run the daemon's launcher, which ends when the region answers."""
     if _holder(layout) is not None:
-        # It holds the directory and does not answer: it is starting, stopping, or stuck.
-        _wait(lambda: status(layout.directory) is not None or _holder(layout) is None, timeout=5)
+        _wait(lambda: status(layout.directory) is not None or _holder(layout) is None, timeout=SETTLE_TIMEOUT)
         if status(layout.directory) is not None:
             return
-        _stop(layout, STOP_TIMEOUT)
+        _stop(layout)
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -187,7 +187,7 @@ def _launch(layout: Layout, port: int, timeout: float) -> None:
         )
 
 
-def _stop(layout: Layout, timeout: float) -> bool:
+def _stop(layout: Layout) -> bool:
     """SIGTERM, then SIGKILL: the state survives either."""
     pid = _holder(layout)
     if pid is None:
@@ -200,7 +200,7 @@ def _stop(layout: Layout, timeout: float) -> bool:
                 pass
             except PermissionError as error:
                 raise RegionError(f"the local region belongs to another user (pid {pid})") from error
-        if _wait(lambda: _holder(layout) is None, timeout=timeout):
+        if _wait(lambda: _holder(layout) is None, timeout=STOP_TIMEOUT):
             return True
     raise RegionError(f"the local region (pid {pid}) did not end", hint=f"the log is {layout.log}")
 

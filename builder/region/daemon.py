@@ -1,6 +1,8 @@
 """Putting the region's process in the background, and telling the caller how that went."""
 
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import IO
@@ -9,6 +11,8 @@ from builder.region.layout import Layout
 
 LARGEST_LOG = 1 << 20
 READY = "ready"
+# It takes half a second on an idle machine.
+PATIENCE = 60.0
 
 
 def launch(layout: Layout, serve: Callable[[IO[str]], int]) -> int:
@@ -18,10 +22,9 @@ def launch(layout: Layout, serve: Callable[[IO[str]], int]) -> int:
     """
     layout.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     reader, writer = os.pipe()
-    if os.fork():
+    if child := os.fork():
         os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            said = pipe.read().decode(errors="replace")
+        said = _wait(reader, child)
         if said == READY:
             return 0
         sys.stderr.write(f"{said or 'the daemon ended before it was ready'}\n")
@@ -35,6 +38,15 @@ def launch(layout: Layout, serve: Callable[[IO[str]], int]) -> int:
     finally:
         # A forked child must run neither its parent's exit handlers nor its code.
         os._exit(status)
+
+
+def _wait(reader: int, child: int) -> str:
+    """What the child says, once it closes the pipe or ends; a child that says nothing for too long is ended."""
+    with os.fdopen(reader, "rb") as pipe:
+        if not select.select([pipe], [], [], PATIENCE)[0]:
+            os.kill(child, signal.SIGKILL)
+            return f"the daemon was not ready after {PATIENCE:.0f} s"
+        return pipe.read().decode(errors="replace")
 
 
 def _detach(layout: Layout) -> None:

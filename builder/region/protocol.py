@@ -72,6 +72,7 @@ def parse_query(name: str, action: str, parameters: Parameters) -> dict[str, Any
     if unknown:
         raise ServiceError("UnknownParameter", f"The parameter {unknown[0]} is not recognized")
     _require(model, parsed, "MissingParameter", "The request must contain the parameter {}")
+    _check_enums(model, parsed)
     return parsed
 
 
@@ -109,6 +110,16 @@ def _require(model: OperationModel, parsed: Mapping[str, Any], code: str, messag
     for name in shape.required_members if shape is not None else ():
         if parsed.get(name) is None:
             raise ServiceError(code, message.format(name))
+
+
+def _check_enums(model: OperationModel, parsed: Mapping[str, Any]) -> None:
+    """A member that is one of a closed set of words is one of them."""
+    for name, shape in model.input_shape.members.items() if model.input_shape is not None else ():
+        words = getattr(shape, "enum", None)
+        if words and name in parsed and parsed[name] not in words:
+            raise ServiceError(
+                "InvalidParameterValue", f"Value ({parsed[name]}) for parameter {name[0].lower()}{name[1:]} is invalid."
+            )
 
 
 def serialize(name: str, action: str, result: Mapping[str, Any], request_id: str) -> tuple[int, dict[str, str], bytes]:

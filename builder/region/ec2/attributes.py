@@ -49,7 +49,8 @@ def modify_image_attribute(region: Region, wanted: Mapping[str, Any]) -> dict[st
             raise ServiceError("UnsupportedOperation", f"The local region does not keep {name} of an image")
     if len(changes) > 1:
         raise ServiceError("InvalidParameterCombination", "Fields for multiple attribute types specified")
-    if changes == ["LaunchPermission"] or attribute == "launchPermission":
+    naming_users = any(wanted.get(name) for name in ("OperationType", "UserIds", "UserGroups"))
+    if changes == ["LaunchPermission"] or attribute == "launchPermission" or (naming_users and not changes):
         adding, removing = _permissions(wanted)
         _change_permissions(region, str(wanted["ImageId"]), adding, removing)
     elif changes == ["Description"] or attribute == "description":

@@ -57,6 +57,10 @@ def _described_bundle(region: Region, wanted: Mapping[str, Any], bundle: Bundle)
             f"{bundle.manifest.architecture}",
         )
     virtualization = wanted.get("VirtualizationType") or "paravirtual"
+    if virtualization not in ("paravirtual", "hvm"):
+        raise ServiceError(
+            "InvalidParameterValue", f"Value ({virtualization}) for parameter virtualizationType is invalid."
+        )
     paravirtual = virtualization == "paravirtual"
     extra = _paravirtual(wanted, bundle, architecture) if paravirtual else _hvm(wanted)
     return {

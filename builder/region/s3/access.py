@@ -75,7 +75,11 @@ def requested(parameters: Mapping[str, Any], bucket: Mapping[str, Any]) -> Grant
     grants: Grants = PRIVATE
     if canned:
         if canned not in CANNED:
-            raise ServiceError("InvalidArgument", "", {"ArgumentName": "x-amz-acl", "ArgumentValue": str(canned)})
+            raise ServiceError(
+                "InvalidArgument",
+                "The canned ACL is not one that there is",
+                {"ArgumentName": "x-amz-acl", "ArgumentValue": str(canned)},
+            )
         grants = CANNED[canned]
     elif named:
         grants = [grant for name in named for grant in _from_header(str(parameters[name]), GRANTING[name])]
