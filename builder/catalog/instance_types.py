@@ -7,7 +7,6 @@ takes those from the AMI's block device mapping, with these classic places (EC2 
 900 MB and no other type has one (EC2 User Guide, "Instance store volumes").
 """
 
-import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -73,6 +72,8 @@ def names() -> tuple[str, ...]:
 
 def nearest(name: str) -> str:
     """The type whose name looks most like this one, or "" when none does."""
+    import difflib
+
     found = difflib.get_close_matches(name.lower()[:40], names(), n=1, cutoff=0.5)
     return found[0] if found else ""
 

@@ -1,6 +1,5 @@
 """Regions and their partitions, and the local region, which is none of EC2's."""
 
-import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +39,8 @@ def region(name: str) -> Region:
     known = _botocore_regions()
     if name in known:
         return Region(name=name, partition=known[name])
+    import difflib
+
     near = difflib.get_close_matches(name.lower()[:40], [LOCAL, *known], n=1, cutoff=0.5)
     raise RecipeError(
         f'"{printable(name)}" is not a region' + (f'; did you mean "{near[0]}"?' if near else ""),

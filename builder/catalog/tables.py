@@ -1,6 +1,5 @@
 """Tables that people write: pydantic models that refuse unknown keys, and their faults in an author's words."""
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -62,6 +61,8 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or nothing when no known word is near."""
+    import difflib
+
     near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
     return f'; did you mean "{near[0]}"?' if near else ""
 

@@ -5,7 +5,8 @@ of a wrong type is passed over here, since the model says so.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ _NAME: Key = ("register", "name")
 Table = Mapping[str, Any]
 
 
-def check(table: Table, kernels: Path) -> list[Fault]:
-    """All findings."""
+def check(table: Table, directories: Sequence[Path], kernels: Path) -> list[Fault]:
+    """All findings. `directories` are where the recipe's own files are."""
     found = [*_duplicates(table), *_instance_types(table), *_users(table), *_files(table), *_services(table)]
-    return [*found, *_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
+    found += [*_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
+    return [*found, *_sources(table, directories)]
 
 
 def _at(table: Table, key: Key) -> Any:
@@ -125,6 +127,21 @@ def _files(table: Table) -> Iterator[Fault]:
     for key, place in places:
         if place in _NOT_IN_THE_IMAGE or place.startswith(tuple(f"{each}/" for each in _NOT_IN_THE_IMAGE)):
             yield Fault(key=key, message=f"{shown(place)} is made when the system starts: no file can be put there")
+
+
+def _sources(table: Table, directories: Sequence[Path]) -> Iterator[Fault]:
+    """Files of the author's that are not there."""
+    named = [((*key, "source"), each.get("source")) for key, each in _tables(table, "files")]
+    named += [((*key, "source"), each.get("source")) for key, each in _tables(table, "scripts")]
+    for key, _ in _tables(table, "distribution", "repositories"):
+        named += _strings(table, *key, "keys")
+    for key, source in named:
+        # What is no path below the recipe is the model's to say.
+        if not isinstance(source, str) or source.startswith(("/", "~")) or "\0" in source or ".." in source.split("/"):
+            continue
+        if source and not any(os.path.lexists(directory / source) for directory in directories):
+            places = " or ".join(str(each) for each in directories)
+            yield Fault(key=key, message=f"there is no {shown(source)} in {places}")
 
 
 def _services(table: Table) -> Iterator[Fault]:

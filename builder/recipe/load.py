@@ -67,7 +67,7 @@ def load_recipe(path: Path, *, kernels: Path | None = None) -> Loaded:
         found += [each for each in faults(Recipe, error) if not (broken and (each.missing or each.key == ("extends",)))]
     except RecursionError:
         found.append(Fault(key=(), message="nested too deeply"))
-    found += check(table, kernels)
+    found += check(table, [each.path.with_suffix("") for each in chain], kernels)
     if found or recipe is None:
         raise _error(found, chain)
     return Loaded(

@@ -9,14 +9,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _TEXT = """\
 # NAME: what this image is for.
 #
-#   ami-factory check recipes/NAME.toml     is it right?
-#   ami-factory plan recipes/NAME.toml      what would be done, and why
-#   ami-factory build recipes/NAME.toml     the AMI
+#   ami-factory check NAME.toml     is it right?
+#   ami-factory plan NAME.toml      what would be done, and why
+#   ami-factory build NAME.toml     the AMI
 #
 # Every key is described in recipes/README.md.
 
-# What is not said here is as quickstart.toml has it.
-extends = "quickstart.toml"
 name = "NAME"
 version = "1"
 description = "What people see in a list of images"
@@ -24,13 +22,29 @@ description = "What people see in a list of images"
 # One AMI for each: the file system table follows the type's disks.
 instance_types = ["m1.small"]
 
+kernel = "quickstart"
+
+[distribution]
+# The quickstart distribution: Debian's packages, repacked as RPMs on this machine. For Fedora itself, take
+# [distribution] and kernel of recipes/fedora.toml.
+release = "12"
+packages = [
+    "systemd-sysv", "systemd-resolved", "udev", "dbus", "libpam-systemd",
+    "openssh-server", "curl", "ca-certificates",
+    "iproute2", "procps", "kmod", "e2fsprogs", "less",
+]
+
+[[distribution.repositories]]
+id = "quickstart"
+repack = "debian"
+
 [ssh]
 # The key that an instance is launched with is let in by itself; these are let in as well.
 authorized_keys = [
     # "ssh-ed25519 AAAA... you@example.com",
 ]
 
-# Files of your own, from recipes/NAME/, or written here.
+# Files of your own, from the directory NAME/ beside this file, or written here.
 [[files]]
 destination = "/etc/motd"
 content = "This is {{ name }}, version {{ version }}.\\n"
@@ -49,7 +63,7 @@ template = true
 
 
 def starter(name: str) -> str:
-    """The text of a new recipe beside recipes/quickstart.toml."""
+    """The text of a new recipe, complete in itself."""
     if not _NAME.fullmatch(name):
         raise RecipeError(
             f'"{name[:64]}" is not a name for a recipe', hint="use lower case letters, digits, dots and dashes"

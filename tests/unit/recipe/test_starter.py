@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,13 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 def test_it_loads(tmp_path: Path) -> None:
-    shutil.copy(RECIPES / "quickstart.toml", tmp_path)
     path = tmp_path / "web.toml"
     path.write_text(starter("web"))
     loaded = load_recipe(path)
     assert (loaded.recipe.name, loaded.recipe.kernel) == ("web", "quickstart")
     (file,) = collect(loaded, {"name": "web", "version": "1"}).files
+    quickstart = load_recipe(RECIPES / "quickstart.toml").recipe
+    assert loaded.recipe.distribution == quickstart.distribution
     assert file.text == "This is web, version 1.\n"
 
 
