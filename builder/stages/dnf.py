@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,8 @@ _DIFFERS = (
     f"{RPM_DATABASE}/rpmdb.sqlite-shm",
     f"{RPM_DATABASE}/.rpm.lock",
 )
+# dnf makes these whether or not a package has them.
+_EMPTY = ("/etc/dnf/modules.d", "/etc/dnf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Repositories:
 
     @property
     def network(self) -> bool:
-        return any(not source.input for source in self.sources)
+        return any(not (source.input or _directory(source)) for source in self.sources)
 
 
 def dnf_configuration(sources: Sequence[PackageSource], *, excludes: Sequence[str] = ()) -> str:
@@ -121,6 +123,8 @@ def repositories(
             binds.append(Bind(source=made, destination=f"{WORK}/repositories/{source.id}"))
             _check_fingerprints(source, [made / "signing-key.asc"], home)
         else:
+            if directory := _directory(source):
+                binds.append(Bind(source=directory, destination=str(directory)))
             _check_fingerprints(source, [_take_key(context, digest, home / "keys") for digest in source.keys], home)
     with _cache(context, sources) as cache:
         binds.append(Bind(source=cache, destination=f"{WORK}/cache", writable=True))
@@ -204,7 +208,10 @@ def remove_traces(tree: Path) -> None:
         if journal.stat().st_size:
             raise BuilderError("rpm left its database open: its journal is not empty")
         journal.unlink()
-    if tree_files.exists(tree, "/etc/machine-id"):
+    for path in _EMPTY:
+        with suppress(OSError):
+            tree_files.locate(tree, path).rmdir()
+    if tree_files.read(tree, "/etc/machine-id"):
         tree_files.write(tree, "/etc/machine-id", b"", mode=0o444)
 
 
@@ -215,6 +222,19 @@ def _parse_listing(listed: str) -> set[tuple[str, str, str]]:
 def _parse_installed(line: str) -> tuple[str, str, str]:
     name, epoch, version, release, architecture, header, payload = line.split()
     return f"{name}-{epoch}:{version}-{release}.{architecture}", header, payload
+
+
+def _directory(source: PackageSource) -> Path | None:
+    """Where on this machine a repository of `file:` lies, up to the first variable in its address."""
+    if not source.baseurl.startswith("file://"):
+        return None
+    directory = Path(source.baseurl.removeprefix("file://").partition("$")[0])
+    if not directory.is_dir():
+        raise BuilderError(
+            f"repository {source.id}: {directory} is not a directory of this machine",
+            hint="correct distribution.repositories.baseurl",
+        )
+    return directory
 
 
 def _take_key(context: StageContext, digest: str, keys: Path) -> Path:

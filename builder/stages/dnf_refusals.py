@@ -60,9 +60,14 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"Error: GPG check FAILED", "a package's signature is wrong", "make or fetch the repository anew"),
     (
-        r"Failed to download metadata for repo '(?P<repo>[^']+)'|Curl error",
+        r"metadata for repo(?:sitory)? '(?P<repo>[^']+)'",
         "repository {repo} cannot be reached{at}",
         "check its address in the recipe, and the network (https_proxy, http_proxy and no_proxy are passed on)",
+    ),
+    (
+        r"Cannot download (?P<file>\S+?):",
+        "{file} cannot be downloaded from any mirror",
+        "try again; if it is gone from the repository, run: ami-factory lock RECIPE --update",
     ),
     (
         r"No match for argument: (?P<package>\S+)",

@@ -1,5 +1,7 @@
 """Layers with real trees: what is packed comes back equal, whiteouts work, hostile trees and layers do no harm."""
 
+# ruff: noqa: PTH115, PTH118, PTH211
+
 import hashlib
 import io
 import os
@@ -265,9 +267,12 @@ ROOT = layer_tar.Entry(path=b"", kind=layer_tar.Kind.DIRECTORY, mode=0o755)
         pytest.param(layer_of(file(b"a/../../out")), "not a path below the root", id="climbs out later"),
         pytest.param(
             layer_of(ROOT, file(b"l", kind=layer_tar.Kind.SYMLINK, target=b"/tmp"), file(b"l/out")),
-            "no directory to be in", id="through a link",
+            "no directory to be in",
+            id="through a link",
         ),
-        pytest.param(layer_of(file(b"a", kind=layer_tar.Kind.HARD_LINK, target=b"/etc/passwd")), "not there", id="host link"),
+        pytest.param(
+            layer_of(file(b"a", kind=layer_tar.Kind.HARD_LINK, target=b"/etc/passwd")), "not there", id="host link"
+        ),
         pytest.param(layer_of(file(b"b"), file(b"a")), "sorted", id="unsorted"),
         pytest.param(layer_of(file(b"a"), file(b"a")), "sorted", id="twice"),
         pytest.param(layer_of(file(b".wh...")), "whiteout of", id="whiteout of the parent"),
@@ -281,7 +286,7 @@ ROOT = layer_tar.Entry(path=b"", kind=layer_tar.Kind.DIRECTORY, mode=0o755)
         pytest.param(b"", "ends early", id="empty"),
         pytest.param(b"\x1f\x8b" + bytes(2000), "", id="gzip"),
     ],
-)  # fmt: skip
+)
 def test_a_hostile_layer_is_refused(inside: Callable[..., Any], trees: Path, packed: bytes, why: str) -> None:
     with pytest.raises(BuilderError, match="cannot be unpacked") as error:
         inside(body_unpack, place=trees, packed=packed.hex())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builder.errors import BuilderError
-from builder.host.sandbox import Bind, require_i386, run_in_tree
+from builder.host.sandbox import PATH, Bind, require_i386, run_in_tree
 
 pytestmark = pytest.mark.host
 
@@ -38,6 +38,7 @@ def body_looks(place: str, script: str, network: bool = False) -> list[Any]:
     return [done.returncode, done.stdout.decode(), left]
 
 
+ENVIRONMENT_SEEN = f"HOME=/root\nLANG=C.UTF-8\nPATH={PATH}\nSOURCE_DATE_EPOCH=5\nTERM=dumb\nTZ=UTC\n"
 LEFT = ["bin", "etc", "lib", "lib64", "sbin"]
 
 
@@ -45,19 +46,25 @@ LEFT = ["bin", "etc", "lib", "lib64", "sbin"]
     ("script", "said"),
     [
         pytest.param("id -u; hostname", "0\nami-factory\n", id="root of a machine with one name"),
-        pytest.param("env | sort | grep -v -e PWD -e _= -e SHLVL", "HOME=/root\nLANG=C.UTF-8\nPATH=/usr/local/sbin:"
-                     "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSOURCE_DATE_EPOCH=5\nTERM=dumb\nTZ=UTC\n", id="environment"),
+        pytest.param("env | sort | grep -v -e PWD -e _= -e SHLVL", ENVIRONMENT_SEEN, id="environment"),
         pytest.param("ls /", "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\ntmp\nusr\n", id="nothing of the host"),
-        pytest.param("ls /sys/class/net 2>/dev/null; cut -d: -f1 < /proc/net/dev | tail -n +3 | tr -d ' '", "lo\n", id="no network"),
+        pytest.param(
+            "ls /sys/class/net 2>/dev/null; cut -d: -f1 < /proc/net/dev | tail -n +3 | tr -d ' '",
+            "lo\n",
+            id="no network",
+        ),
         pytest.param("chown 42:42 /tmp && stat -c %u:%g /tmp", "42:42\n", id="owners"),
         pytest.param("touch /usr/x 2>/dev/null || echo no", "no\n", id="binds are read-only"),
-        pytest.param("mount -t tmpfs none /tmp 2>/dev/null || echo no; mknod /tmp/x b 8 0 2>/dev/null || echo no", "no\nno\n",
-                     id="no mounts, no devices"),
+        pytest.param(
+            "mount -t tmpfs none /tmp 2>/dev/null || echo no; mknod /tmp/x b 8 0 2>/dev/null || echo no",
+            "no\nno\n",
+            id="no mounts, no devices",
+        ),
         pytest.param("grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n", id="no new privileges"),
         pytest.param("test $(ls /proc | grep -c '^[0-9]') -lt 9 && echo few", "few\n", id="its own processes only"),
         pytest.param("touch /tmp/x /run/y /dev/shm/z", "", id="nothing stays of tmp and run"),
     ],
-)  # fmt: skip
+)
 def test_what_a_script_sees(inside: Callable[..., Any], trees: Path, script: str, said: str) -> None:
     assert inside(body_looks, place=trees, script=script) == [0, said, LEFT]
 
