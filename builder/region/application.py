@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 import sys
 import traceback
 from collections.abc import Mapping
@@ -68,10 +69,12 @@ class Application:
             return self._refusal(service, error, request, request_id)
         except (ConnectionError, TimeoutError):
             raise
-        except Exception:
+        except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            fault = ServiceError("InternalError", "The local region has a fault: its log has the traceback")
-            return self._refusal(service, fault, request, request_id)
+            fault = "The local region has a fault: its log has the traceback"
+            if isinstance(error, OSError | sqlite3.OperationalError):  # such as a disk that is full
+                fault = f"The local region cannot go on: {error}"
+            return self._refusal(service, ServiceError("InternalError", fault), request, request_id)
 
     def _form(self, request: Request, body: Body) -> protocol.Parameters:
         """The parameters of a query-protocol call, from its form or its query string; empty for any other."""

@@ -26,8 +26,8 @@ from builder.region.layout import Layout
 
 STOP_TIMEOUT = 10.0
 # A daemon that holds its directory and does not answer is starting or stopping: it gets this long to be done.
-SETTLE_TIMEOUT = 5.0
-ANSWER_TIMEOUT = 5.0
+SETTLE_TIMEOUT = 30.0
+ANSWER_TIMEOUT = 10.0
 LOG_TAIL = 30
 
 

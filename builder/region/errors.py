@@ -20,8 +20,10 @@ STATUS = {
     "NoSuchUpload": 404,
     "NotImplemented": 501,
     "OwnershipControlsNotFoundError": 404,
+    "OperationAborted": 409,
     "PreconditionFailed": 412,
     "ServiceUnavailable": 503,
+    "UnauthorizedOperation": 403,
 }
 
 

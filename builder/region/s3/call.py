@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from builder.region.errors import ServiceError
 from builder.region.http import CHUNK, Body
+from builder.region.identity import ACCOUNT
 from builder.region.s3 import checksums
 from builder.region.state import Incoming, Row, State
 
@@ -64,7 +65,7 @@ def find_bucket(call: Call, name: str | None = None) -> Row:
     if row is None:
         raise ServiceError("NoSuchBucket", "The specified bucket does not exist", {"BucketName": name})
     expected = call.parameters.get("ExpectedBucketOwner")
-    if expected and expected != call.parameters.get("account"):
+    if expected and expected != ACCOUNT:
         raise ServiceError("AccessDenied", "Access Denied")
     return row
 
@@ -150,17 +151,17 @@ def attributes_of(parameters: Mapping[str, Any]) -> str:
 
 
 def put_record(
+    call: Call,
     database: sqlite3.Connection,
     *,
-    bucket: str,
-    key: str,
     etag: str,
     acl: str,
     attributes: str,
     checksums: Mapping[str, Any],
     pieces: list[tuple[str, int]],
 ) -> str:
-    """Write an object's record over whatever has that key, inside the caller's transaction; its time comes back."""
+    """Write an object's record over whatever has the call's key, inside the caller's transaction; returns its time."""
+    bucket, key = find_bucket(call)["name"], call.key  # it may have gone while the bytes came in
     modified = now()
     database.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
     number = database.execute(

@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from builder.region.errors import ServiceError
 from builder.region.http import CHUNK
@@ -40,6 +40,7 @@ def create_upload(call: Call) -> Result:
     kind = _checksum_type(algorithm, wanted.get("ChecksumType") or "")
     identifier = secrets.token_urlsafe(48)
     with call.state.transaction() as database:
+        find_bucket(call)
         database.execute(
             "INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -107,6 +108,13 @@ def upload_part(call: Call) -> Result:
     return Result(members={"ETag": f'"{etag}"', **{checksums.member(n): v for n, v in computed.items()}})
 
 
+def _opened(call: Call, source: Row, start: int, length: int) -> tuple[tuple[BinaryIO, int, int], ...]:
+    try:
+        return open_pieces(call.state, source["id"], start, length)
+    except FileNotFoundError as error:
+        raise ServiceError("OperationAborted", "The source was replaced while it was copied. Try again.") from error
+
+
 def _put_part(
     call: Call,
     database: sqlite3.Connection,
@@ -133,7 +141,7 @@ def upload_part_copy(call: Call) -> Result:
     start, length = byte_range(wanted, source["size"]) or (0, source["size"])
     algorithms = (upload["algorithm"],) if upload["algorithm"] else ()
     with call.state.incoming({each: checksums.ALGORITHMS[each]() for each in algorithms}) as incoming:
-        for file, offset, left in open_pieces(call.state, source["id"], start, length):
+        for file, offset, left in _opened(call, source, start, length):
             with file:
                 file.seek(offset)
                 while left and (chunk := file.read(min(CHUNK, left))):
@@ -160,11 +168,12 @@ def complete_upload(call: Call) -> Result:
     _compare(call, stored, sum(each["size"] for each in parts))
     with call.state.transaction() as database:
         _find_upload(call)
+        if _chosen_parts(call, asked) != parts:
+            raise ServiceError("OperationAborted", "A part was uploaded again while the upload was completed.")
         check_write_conditions(call, database)
         put_record(
+            call,
             database,
-            bucket=call.bucket,
-            key=call.key,
             etag=etag,
             acl=upload["acl"],
             attributes=upload["attributes"],
@@ -232,7 +241,13 @@ def _joined_checksum(call: Call, upload: Mapping[str, Any], parts: list[Row]) ->
         return stored | {algorithm: checksums.of_parts(algorithm, texts)}
     whole = checksums.ALGORITHMS[algorithm]()
     for each in parts:
-        with call.state.blob(each["blob"]).open("rb") as file:
+        try:
+            file = call.state.blob(each["blob"]).open("rb")
+        except FileNotFoundError as error:
+            raise ServiceError(
+                "OperationAborted", "A part was uploaded again while the upload was completed."
+            ) from error
+        with file:
             while chunk := file.read(CHUNK):
                 whole.update(chunk)
     return stored | {algorithm: b64encode(whole.digest()).decode()}

@@ -36,9 +36,8 @@ def put_object(call: Call) -> Result:
         with call.state.transaction() as database:
             check_write_conditions(call, database)
             put_record(
+                call,
                 database,
-                bucket=call.bucket,
-                key=call.key,
                 etag=etag,
                 acl=acl,
                 attributes=attributes,
@@ -285,9 +284,8 @@ def copy_object(call: Call) -> Result:
             )
         stored = json.loads(source["checksums"])
         modified = put_record(
+            call,
             database,
-            bucket=call.bucket,
-            key=call.key,
             etag=source["etag"],
             acl=acl,
             attributes=attributes_of(call.parameters) if replacing else source["attributes"],

@@ -6,7 +6,6 @@ from urllib.parse import unquote
 from builder.region import protocol
 from builder.region.errors import ServiceError
 from builder.region.http import Answer, Body
-from builder.region.identity import ACCOUNT
 from builder.region.s3 import buckets, listing, multipart, objects
 from builder.region.s3.call import Call, Result
 from builder.region.state import State
@@ -88,7 +87,7 @@ def serve(
     result = operation(
         Call(
             state=state,
-            parameters={**parsed, "account": ACCOUNT},
+            parameters=parsed,
             headers=headers,
             body=body,
             anonymous=anonymous,
