@@ -51,10 +51,13 @@ def resolve(architecture: str, roots: Sequence[str], state: Path, note: Note) ->
     with private_apt(debian, state) as configuration:
         _update(configuration, note)
         simulated = process.run(
-            [*_apt_get(configuration), "--simulate", "install", *ALWAYS, *roots], capture=True, check=False
+            # At -q=2 apt would not say which relation cannot be met.
+            [*_apt_get(configuration), "-q=1", "--simulate", "install", *ALWAYS, *roots],
+            capture=True,
+            check=False,
         )
         if simulated.returncode != 0:
-            raise _unresolvable(simulated.stderr.decode(errors="replace"), roots)
+            raise _unresolvable((simulated.stdout + simulated.stderr).decode(errors="replace"), roots)
         lines = simulated.stdout.decode().splitlines()
         chosen = sorted((match["name"], match["version"]) for line in lines if (match := _INSTALLED.match(line)))
         return tuple(_records(configuration, chosen))
