@@ -4,16 +4,19 @@ Slow to start (7 to 12 s without KVM), so: one launch for all images of a run, a
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from builder.errors import HostError
+from builder.host import process
 
 KVM = Path("/dev/kvm")
-# What was found by trying: "kvm" or "tcg". Opening /dev/kvm proves nothing: QEMU may abort all the same.
+# What was found by trying: "kvm" or "tcg". Opening /dev/kvm proves nothing: QEMU may abort or hang all the same.
 REMEMBERED = "guestfs-accelerator"
+PATIENCE = 30  # seconds; a launch with KVM takes 3, and the first one some 5 more to make the appliance
 
 
 @contextmanager
@@ -33,22 +36,34 @@ def opened(images: Sequence[Path], *, cache: Path, scratch: Path) -> Iterator[An
 def _launched(images: Sequence[Path], cache: Path, scratch: Path) -> Any:
     cache.mkdir(parents=True, exist_ok=True)
     remembered = cache / REMEMBERED
-    if not accelerated(remembered):
-        return _launch(images, cache, scratch, force_tcg=True)
-    try:
-        handle = _launch(images, cache, scratch, force_tcg=False)
-        _remember(remembered, "kvm")
-    except HostError:
-        handle = _launch(images, cache, scratch, force_tcg=True)
-        _remember(remembered, "tcg")
-    return handle
+    if not remembered.exists():
+        _remember(remembered, "kvm" if accessible() and works(trial_command(cache, scratch)) else "tcg")
+    return launch(images, cache, scratch, force_tcg=remembered.read_text().strip() != "kvm")
 
 
-def accelerated(remembered: Path, kvm: Path = KVM) -> bool:
+def accessible(kvm: Path = KVM) -> bool:
     """Whether a launch with KVM is worth trying."""
-    with suppress(FileNotFoundError):
-        return remembered.read_text().strip() == "kvm"
     return os.access(kvm, os.R_OK | os.W_OK)
+
+
+def trial_command(cache: Path, scratch: Path) -> list[str]:
+    """One launch with KVM, by this module in a process of its own: it may hang (seen: QEMU 7.2 on a nested KVM)."""
+    return [
+        "timeout",
+        f"--kill-after={PATIENCE}",
+        str(PATIENCE),
+        sys.executable,
+        "-m",
+        __name__,
+        str(cache),
+        str(scratch),
+    ]
+
+
+def works(trial: Sequence[str]) -> bool:
+    """Whether a trial ends well, and in time."""
+    print("trying libguestfs with KVM, once", file=sys.stderr)
+    return process.run(trial, check=False, capture=True, env={"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0
 
 
 def _remember(path: Path, accelerator: str) -> None:
@@ -58,7 +73,8 @@ def _remember(path: Path, accelerator: str) -> None:
     partial.rename(path)
 
 
-def _launch(images: Sequence[Path], cache: Path, scratch: Path, *, force_tcg: bool) -> Any:
+def launch(images: Sequence[Path], cache: Path, scratch: Path, *, force_tcg: bool) -> Any:
+    """A handle of a started virtual machine. HostError if it does not start."""
     try:
         import guestfs
     except ImportError:
@@ -92,3 +108,7 @@ def launch_hint(unreadable: Sequence[Path]) -> str:
     if unreadable:
         return f"let the kernel be read: chmod +r {unreadable[0]} (or name another one in SUPERMIN_KERNEL)"
     return "run: libguestfs-test-tool (it says what is missing; a kernel under /boot is needed)"
+
+
+if __name__ == "__main__":
+    launch([Path("/dev/null")], Path(sys.argv[1]), Path(sys.argv[2]), force_tcg=False).close()
