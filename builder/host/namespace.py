@@ -33,13 +33,17 @@ def require_namespace() -> None:
                 f"{path} has no subordinate ids for {user}",
                 hint=f"run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
             )
-    tried = process.run(inside(["true"]), capture=True, check=False)
-    if tried.returncode != 0:
-        raise HostError(
-            "this machine does not let you make a user namespace",
-            detail=tried.stderr.decode(errors="replace").strip(),
-            hint="allow them: sysctl kernel.unprivileged_userns_clone=1 (or ask whoever runs this container)",
-        )
+    # First without an id map: where the kernel refuses the namespace, unshare 2.38 leaves the child behind that was to
+    # write the map, and with it the pipes of its output: waiting for their end would take forever.
+    for command in (["unshare", "--user", "true"], inside(["true"])):
+        tried = process.run(command, capture=True, check=False)
+        if tried.returncode != 0:
+            raise HostError(
+                "this machine does not let you make a user namespace",
+                detail=tried.stderr.decode(errors="replace").strip(),
+                hint="allow them: sysctl kernel.unprivileged_userns_clone=1 (in a container its host decides, in a chroot "
+                "the kernel never does)",
+            )
 
 
 def remove_tree(*paths: Path) -> None:
