@@ -41,8 +41,7 @@ def require_namespace() -> None:
             raise HostError(
                 "this machine does not let you make a user namespace",
                 detail=tried.stderr.decode(errors="replace").strip(),
-                hint="allow them: sysctl kernel.unprivileged_userns_clone=1 (in a container its host decides, in a chroot "
-                "the kernel never does)",
+                hint="sysctl kernel.unprivileged_userns_clone=1 (a chroot never has any, a container may not)",
             )
 
 
