@@ -8,10 +8,9 @@ from enum import Enum
 from typing import Any
 
 
-
 def to_plain(value: Any) -> Any:
     """Turn frozen dataclasses, tuples, mappings and enums into JSON data. Floats are refused: they have no one form."""
-    if value is None or isinstance(value, bool | int | str) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return to_plain(value.value)

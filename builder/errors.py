@@ -23,9 +23,7 @@ class BuilderError(Exception):
 
     exit: Exit = Exit.BUILD
 
-    def __init__(
-        self, brief: str, *, detail: str = "", hint: str = "", exit: Exit | None = None
-    ) -> None:
+    def __init__(self, brief: str, *, detail: str = "", hint: str = "", exit: Exit | None = None) -> None:
         super().__init__(brief)
         self.brief = brief
         self.detail = detail

@@ -27,7 +27,9 @@ STAGES: dict[str, Stage] = {
         Stage(name="configure", module="builder.stages.configure", says="layer bound to the variant"),
         Stage(name="image", module="builder.stages.image", says="disk.raw and its blocks"),
         Stage(name="verify", module="builder.stages.verify", says="static lint of the image"),
-        Stage(name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"),
+        Stage(
+            name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"
+        ),
         Stage(name="upload", module="builder.stages.upload", namespace=False, remote=True, says="bundle in S3"),
         Stage(name="register", module="builder.stages.register", namespace=False, remote=True, says="AMI"),
     )
