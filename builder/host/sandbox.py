@@ -27,6 +27,12 @@ CAPABILITIES = (
     "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE",
 )  # fmt: skip
 _OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
+# /proc is read-only: where root of the namespace is this machine's root, /proc/sys is writable to it (bwrap 0.8 makes
+# it so only if the directory itself looks writable, and it does not), and kernel.core_pattern runs programs outside.
+_OWN_FILE_SYSTEMS = (
+    "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
+    "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp",
+)  # fmt: skip
 _IN_MEMORY = tuple(f"{path}/" for path in _OWN_MOUNTS)
 _OF_THE_HOST = tuple(map(Path, ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")))
 _RESOLV_CONF = "/etc/resolv.conf"
@@ -82,7 +88,7 @@ def sandbox_command(
 ) -> list[str]:
     """The command line; to be run inside the namespace, with `mount_points` around it."""
     argv = [process.require("bwrap", "bubblewrap"), "--bind", str(tree), "/"]
-    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    argv += _OWN_FILE_SYSTEMS
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
     argv += [] if interactive else ["--new-session"]  # A terminal must not be typed into by what runs inside.
@@ -103,7 +109,7 @@ def confined_command(
             argv += ["--symlink", str(path.readlink()), str(path)]
         elif path.exists():
             argv += ["--ro-bind", str(path), str(path)]
-    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]
+    argv += _OWN_FILE_SYSTEMS
     if network and Path(_RESOLV_CONF).is_symlink():
         argv += ["--ro-bind-try", str(Path(_RESOLV_CONF).resolve()), str(Path(_RESOLV_CONF).resolve())]
     for bind in binds:

@@ -62,6 +62,11 @@ LEFT = ["bin", "etc", "lib", "lib64", "sbin"]
         ),
         pytest.param("grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n", id="no new privileges"),
         pytest.param("test $(ls /proc | grep -c '^[0-9]') -lt 9 && echo few", "few\n", id="its own processes only"),
+        pytest.param(
+            "echo out > /dev/stdout; f=/proc/sys/vm/swappiness; read v < $f; test $v && echo $v > $f || echo no",
+            "out\nno\n",
+            id="settings of the kernel are read-only",
+        ),
         pytest.param("touch /tmp/x /run/y /dev/shm/z", "", id="nothing stays of tmp and run"),
     ],
 )
