@@ -221,6 +221,7 @@ class Factory:
                 endpoint=f"local-{region.id[:12]}",
                 account=region.account,
                 user_certificate=user.fingerprint,
+                user_certificate_path=str(user.certificate),
                 ec2_certificate=region.fingerprint,
                 ec2_certificate_path=str(region.certificate),
             )
@@ -232,6 +233,7 @@ class Factory:
             endpoint=self.options.endpoint_url or "aws",
             account=user.account or self._account(),
             user_certificate=user.fingerprint,
+            user_certificate_path=str(user.certificate),
             ec2_certificate=certificate.sha256,
             ec2_certificate_path=str(certificate.path),
         )

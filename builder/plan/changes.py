@@ -14,7 +14,11 @@ def _changes(path: str, old: Any, new: Any) -> Iterator[str]:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
-            yield from _changes(f"{path}.{name}" if path else name, old.get(name), new.get(name))
+            place = f"{path}.{name}" if path else name
+            if (name in old) != (name in new):
+                yield f"{place}: {'added' if name in new else 'removed'}"
+            else:
+                yield from _changes(place, old[name], new[name])
     elif isinstance(old, list) and isinstance(new, list):
         yield f"{path}: {_list_change(old, new)}"
     elif isinstance(old, str) and isinstance(new, str) and ("\n" in old + new or len(old) + len(new) > 120):

@@ -54,6 +54,7 @@ class Target:
     endpoint: str
     account: str
     user_certificate: str
+    user_certificate_path: str
     ec2_certificate: str
     ec2_certificate_path: str
 
@@ -246,7 +247,10 @@ def _chain(
             ec2_certificate=target.ec2_certificate,
         ),
         inputs=(("image", image),),
-        sources=((target.ec2_certificate, target.ec2_certificate_path),),
+        sources=(
+            (target.user_certificate, target.user_certificate_path),
+            (target.ec2_certificate, target.ec2_certificate_path),
+        ),
     )
     yield bundle
 

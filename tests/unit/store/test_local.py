@@ -1,0 +1,151 @@
+"""The store: whole or not at all, one builder at a time, nothing left behind."""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from builder.errors import BuilderError, HostError
+from builder.store.contract import Record
+from builder.store.local import LocalStore
+
+KEY = "ab" * 32
+
+
+def record(key: str = KEY, created: int = 1) -> Record:
+    return Record(
+        key=key, stage="image", version=1, spec={"a": 1}, inputs={}, result={"size": 3}, created=created, milliseconds=5
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    made = LocalStore(tmp_path / "a store")
+    made.prepare()
+    return made
+
+
+def left(store: LocalStore) -> list[str]:
+    return sorted(path.name for path in (store.root / "work").iterdir())
+
+
+def commit(store: LocalStore, text: str, *, replace: bool = False, created: int = 1) -> None:
+    with store.workspace(KEY) as room:
+        (room.output / "file").write_text(text)
+        store.put(record(created=created), room.output, replace=replace)
+
+
+def test_an_object_comes_back_as_it_was_put(store: LocalStore) -> None:
+    assert not store.has(KEY)
+    commit(store, "one")
+    assert store.has(KEY)
+    assert store.get(KEY).record == record()
+    assert (store.get(KEY).path / "file").read_text() == "one"
+    assert left(store) == []
+
+
+def test_the_first_object_of_a_key_stays_unless_replaced(store: LocalStore) -> None:
+    commit(store, "one")
+    commit(store, "two")
+    assert (store.get(KEY).path / "file").read_text() == "one"
+    commit(store, "three", replace=True, created=2)
+    assert (store.get(KEY).path / "file").read_text() == "three"
+    assert store.get(KEY).record.created == 2
+    assert left(store) == []
+
+
+def test_a_missing_object_is_a_key_error(store: LocalStore) -> None:
+    with pytest.raises(KeyError):
+        store.get(KEY)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "strange": 2}'])
+def test_a_damaged_record_says_which_file_to_remove(store: LocalStore, text: str) -> None:
+    commit(store, "one")
+    (store.object_path(KEY) / "object.json").write_text(text)
+    with pytest.raises(BuilderError) as caught:
+        store.get(KEY)
+    assert str(store.object_path(KEY)) in caught.value.brief
+    assert "rm -r" in caught.value.hint
+
+
+def test_a_failed_step_leaves_no_object_and_no_files(store: LocalStore) -> None:
+    with pytest.raises(RuntimeError), store.workspace(KEY) as room:
+        (room.output / "half").write_text("x")
+        (room.scratch / "junk").write_text("x")
+        raise RuntimeError
+    assert not store.has(KEY)
+    assert left(store) == []
+
+
+def test_one_lease_at_a_time(store: LocalStore) -> None:
+    order: list[str] = []
+
+    def build(name: str) -> None:
+        with store.lease(KEY, 1):
+            order.append(f"{name} in")
+            time.sleep(0.02)
+            order.append(f"{name} out")
+
+    threads = [threading.Thread(target=build, args=(str(number),)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [entry.split()[1] for entry in order] == ["in", "out"] * 8
+    assert list((store.root / "leases").iterdir()) == []
+
+
+def _die_holding(root: Path, ready: str) -> None:
+    store = LocalStore(root)
+    with store.lease(KEY, 1), store.workspace(KEY) as room:
+        (room.output / "half").write_text("x")
+        Path(ready).touch()
+        time.sleep(60)
+
+
+def test_a_killed_builder_frees_its_lease_and_is_swept(store: LocalStore, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(store.root, str(ready)))
+    process.start()
+    while not ready.exists():
+        time.sleep(0.01)
+    assert store.sweep() == ()  # alive: not touched
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store.prepare()
+    assert left(store) == []
+    assert not store.has(KEY)
+    with store.lease(KEY, 1):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_a_host_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError) as caught:
+        LocalStore(tmp_path / "file" / "store").prepare()
+    assert "--store" in caught.value.hint
+
+
+def test_a_short_key_finds_the_one_step(store: LocalStore) -> None:
+    commit(store, "one")
+    (store.root / "logs" / f"{'cd' * 32}.log").touch()
+    assert store.find("abab") == KEY
+    assert store.find("cd") == "cd" * 32
+    with pytest.raises(BuilderError, match="2 steps"):
+        store.find("")
+    with pytest.raises(BuilderError, match="no step"):
+        store.find("ef")
+
+
+def test_used_last_reads_what_it_can(store: LocalStore) -> None:
+    (store.root / "history" / "r").mkdir()
+    (store.root / "history" / "r" / "v.json").write_text(json.dumps({"image": {"key": KEY}}))
+    (store.root / "history" / "r" / "broken.json").write_text("{")
+    assert store.used_last() == {KEY}
