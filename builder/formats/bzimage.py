@@ -31,6 +31,7 @@ MAGIC = (
 )
 _XEN_NOTE_ENTRY = 1  # XEN_ELFNOTE_ENTRY: where a paravirtual guest starts. PVH alone has PHYS32_ENTRY (18).
 _PT_NOTE = 4
+_NOTE_SEGMENTS, _NOTES_SIZE = 8, 64 * 1024  # A vmlinux has one segment of notes, some hundred bytes.
 _LZ4_LEGACY = 0x184C2102
 
 
@@ -169,8 +170,9 @@ def elf_class(data: bytes) -> int:
 def has_xen_pv_entry(elf: bytes) -> bool:
     """Whether a vmlinux says where a paravirtual Xen guest starts (XEN_ELFNOTE_ENTRY in a PT_NOTE segment)."""
     try:
-        return any(_notes_hold_entry(elf, offset, size) for offset, size in _note_segments(elf))
-    except struct.error:
+        segments = _note_segments(elf)[:_NOTE_SEGMENTS]
+        return any(_notes_hold_entry(elf, offset, min(size, _NOTES_SIZE)) for offset, size in segments)
+    except (struct.error, OverflowError):
         return False
 
 

@@ -16,7 +16,7 @@ from builder.host import process
 KVM = Path("/dev/kvm")
 # What was found by trying: "kvm" or "tcg". Opening /dev/kvm proves nothing: QEMU may abort or hang all the same.
 REMEMBERED = "guestfs-accelerator"
-PATIENCE = 30  # seconds; a launch with KVM takes 3, and the first one some 5 more to make the appliance
+PATIENCE = 20  # seconds; a launch with KVM takes 3, and the first one some 5 more to make the appliance
 
 
 @contextmanager
