@@ -525,14 +525,14 @@ def use_sources(monkeypatch: pytest.MonkeyPatch, listing: Path) -> None:
     )
 
 
-def publish(place: Path, packages: Iterable[Package]) -> None:
+def publish(place: Path, packages: Iterable[Package], prefix: str = ".") -> None:
     """Put packages and their list into an archive."""
     paragraphs = []
     for each in packages:
         source = source_of(each)
         name = f"{each.name}_{each.version.replace(':', '%3a')}_{each.architecture}.deb"
         (place / name).write_bytes(deb_of(each))
-        paragraphs.append(f"{each.control}Filename: ./{name}\nSize: {source.size}\nSHA256: {source.sha256}\n")
+        paragraphs.append(f"{each.control}Filename: {prefix}/{name}\nSize: {source.size}\nSHA256: {source.sha256}\n")
     (place / "Packages").write_text("\n".join(paragraphs))
 
 
@@ -556,6 +556,31 @@ def test_resolve_and_fetch(archive: Path, tmp_path: Path) -> None:
         each.unlink()
     again = sources.fetch(found, state=tmp_path / "a p t", cache=cache, progress=quiet)
     assert (again, again["tool"].read_bytes()) == (files, deb_of(TOOL))
+
+
+def test_inconsistent_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror that is being updated: what is whole is used, and it is said."""
+    place = tmp_path / "archive"
+    for suite, wrong in (("good", 0), ("good-security", 7)):
+        lists = place / "dists" / suite / "main" / "binary-amd64"
+        lists.mkdir(parents=True)
+        publish(lists, (*PACKAGES, USR_IS_MERGED), prefix=f"dists/{suite}/main/binary-amd64")
+        content = (lists / "Packages").read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        (place / "dists" / suite / "Release").write_text(
+            f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n"
+            f"SHA256:\n {digest} {len(content) + wrong} main/binary-amd64/Packages\n"
+        )
+    listing = tmp_path / "sources.list"
+    use_sources(monkeypatch, listing)
+    listing.write_text("".join(f"deb [trusted=yes] file:{place} {suite} main\n" for suite in ("good", "good-security")))
+    notes: list[str] = []
+    found = sources.resolve("x86_64", ["tool"], tmp_path / "apt", notes.append)
+    assert "tool" in [each.name for each in found]
+    assert notes == [
+        "the suite good-security is inconsistent on this machine's mirror (Hash Sum mismatch): "
+        "its amd64 packages are not the newest; try again later"
+    ]
 
 
 def test_fetch_before_any_list_was_read(archive: Path, tmp_path: Path) -> None:

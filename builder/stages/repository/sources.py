@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,7 @@ ALWAYS = ("?essential", "usr-is-merged")
 _INSTALLED = re.compile(r"^Inst (?P<name>[^ :]+)\S* (?:\[[^]]*\] )?\((?P<version>\S+) .*\[(?P<architecture>\w+)\]\)")
 _UNKNOWN = re.compile(r"^E: Unable to locate package (\S+)|^E: Package '([^']+)' has no installation candidate", re.M)
 _VANISHED = re.compile(r"^E: Version '[^']*' for '([^':]+)\S*' was not found|^E: Can't find .* '([^']+)'", re.M)
-_SUITE = re.compile(r"Failed to fetch \S*/dists/(\S+?)/(?:main|contrib|non-free|InRelease|Release)\S*\s+(.*)$", re.M)
+_SUITE = re.compile(r"Failed to fetch \S*/dists/(\S+?)/(?:[^/\s]+/binary-\S+|InRelease|Release\S*)\s+(.*)$", re.M)
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Network is unreachable"
     r"|Connection (?:failed|refused|timed out)|No route to host"
@@ -218,18 +217,18 @@ def _records(configuration: Path, chosen: Sequence[tuple[str, str]]) -> Iterator
 def _download(wanted: Sequence[SourcePackage], debian: str, state: Path, cache: Path) -> None:
     """Get files into the cache, reading the archive's lists anew if a version is not known."""
     with private_apt(debian, state) as configuration:
-        work = Path(tempfile.mkdtemp(prefix=".download.", dir=cache))
-        try:
+        work = configuration.parent / "download"
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
+        work.mkdir()
+        said = _try_download(configuration, wanted, work)
+        if said:
+            _update(configuration, lambda text: None)
             said = _try_download(configuration, wanted, work)
-            if said:
-                _update(configuration, lambda text: None)
-                said = _try_download(configuration, wanted, work)
-            found = {_sha256(path): path for path in work.glob("*.deb")}
-            for source in wanted:
-                if source.sha256 in found:
-                    found[source.sha256].rename(cache / f"{source.sha256}.deb")
-        finally:
-            shutil.rmtree(work)
+        found = {_sha256(path): path for path in work.glob("*.deb")}
+        for source in wanted:
+            if source.sha256 in found:
+                found[source.sha256].rename(cache / f"{source.sha256}.deb")
+        shutil.rmtree(work)
     lost = [source for source in wanted if source.sha256 not in found]
     if lost:
         raise _vanished(said, lost)

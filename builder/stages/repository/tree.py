@@ -67,12 +67,17 @@ def merged_target(path: str, target: str) -> str:
 
 
 def is_omitted(path: str, kind: Kind, package: str, omissions: tuple[Omission, ...]) -> bool:
-    """Whether a path is left out. Directories below an omission that keeps some files are left to those files."""
+    """Whether a path is left out.
+
+    Where some files are kept, their directories come back with them, and a link stays that stands for such a
+    directory: /usr/share/doc/libstdc++6 leads to the copyright file of gcc-12-base.
+    """
     for omission in omissions:
-        if omission.package in ("", package):
-            for top in omission.paths:
-                if path == top or path.startswith(f"{top}/"):
-                    return kind is Kind.DIRECTORY or posixpath.basename(path) not in omission.keep
+        tops = [top for top in omission.paths if path == top or path.startswith(f"{top}/")]
+        if tops and omission.package in ("", package):
+            if kind is Kind.LINK and omission.keep and posixpath.dirname(path) in tops:
+                return False
+            return kind is Kind.DIRECTORY or posixpath.basename(path) not in omission.keep
     return False
 
 

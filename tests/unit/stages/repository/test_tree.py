@@ -61,6 +61,8 @@ def test_merged_target(path: str, target: str, expected: str) -> None:
         ("/usr/share/doc/a/changelog", Kind.FILE, "a", True),
         ("/usr/share/doc/a/copyright", Kind.FILE, "a", False),
         ("/usr/share/doc/a/copyright", Kind.DIRECTORY, "a", True),
+        ("/usr/share/doc/a", Kind.LINK, "a", False),
+        ("/usr/share/doc/a/link", Kind.LINK, "a", True),
         ("/usr/share/docs/a", Kind.FILE, "a", False),
         ("/etc/issue", Kind.FILE, "base-files", True),
         ("/etc/issue", Kind.FILE, "a", False),
