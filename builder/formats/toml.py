@@ -16,7 +16,7 @@ from typing import Any
 
 from builder.errors import RecipeError
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 128 * 1024
 MAX_DEPTH = 32
 # tomllib works on every prefix of a dotted key, so its time grows with the square of the parts; a line with more dots
 # than this is looked at before tomllib sees it.
@@ -53,7 +53,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a file of at most 256 KiB; RecipeError with a position for anything that is not plain TOML."""
+    """Read a file of at most 128 KiB; RecipeError with a position for anything that is not plain TOML."""
     text = _decode(path, _bytes(path))
     _refuse_long_keys(path, text)
     try:
@@ -199,7 +199,7 @@ def _refuse_long_keys(path: Path, text: str) -> None:
     for node in _nodes(_parsed(source)):
         # The grammar nests a dotted key to the left: its outermost node spans all its parts.
         if node.type == "dotted_key" and _depth(node) > MAX_DEPTH:
-            raise _too_deep(Position(str(path), *_node_place(source, node)))
+            raise _too_deep(Position(str(path), *_node_place(text, source, node)))
 
 
 def _depth(node: Any) -> int:
@@ -225,10 +225,13 @@ def _nodes(root: Any) -> Iterator[Any]:
         todo.extend(reversed(node.named_children))
 
 
-def _node_place(source: bytes, node: Any) -> tuple[int, int]:
+def _node_place(text: str, source: bytes, node: Any) -> tuple[int, int]:
+    """Line and column of a node. The parser counts bytes; where all are ASCII, these are characters already."""
     row, column = node.start_point
-    begin = node.start_byte - column
-    return row + 1, len(source[begin : node.start_byte].decode("utf-8", "replace")) + 1
+    if len(text) != len(source):
+        begin = node.start_byte - column
+        column = len(source[begin : node.start_byte].decode("utf-8", "replace"))
+    return row + 1, column + 1
 
 
 def _key_parts(node: Any) -> list[str]:
@@ -259,15 +262,15 @@ def _positions(file: str, text: str) -> Iterator[tuple[Key, Position]]:
             inner = [(child, around) for child in children]
         elif node.type in ("table", "table_array_element"):
             keys = _header(_key_parts(children[0]), node.type == "table_array_element", elements)
-            yield from ((key, Position(file, *_node_place(source, children[0]))) for key in keys)
+            yield from ((key, Position(file, *_node_place(text, source, children[0]))) for key in keys)
             inner = [(child, keys[-1]) for child in children[1:]]
         elif node.type == "pair":
-            parts, place = _key_parts(children[0]), Position(file, *_node_place(source, children[0]))
+            parts, place = _key_parts(children[0]), Position(file, *_node_place(text, source, children[0]))
             yield from (((*around, *parts[:end]), place) for end in range(1, len(parts) + 1))
             inner = [(child, (*around, *parts)) for child in children[1:]]
         elif node.type == "array":
             inner = [(child, (*around, index)) for index, child in enumerate(children)]
-            yield from ((key, Position(file, *_node_place(source, child))) for child, key in inner)
+            yield from ((key, Position(file, *_node_place(text, source, child))) for child, key in inner)
         todo.extend(reversed(inner))  # in the order of the text, on which the counting of elements rests
 
 

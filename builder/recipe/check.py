@@ -29,11 +29,14 @@ _NAME: Key = ("register", "name")
 Table = Mapping[str, Any]
 
 
-def check(table: Table, directories: Sequence[Path], kernels: Path) -> list[Fault]:
-    """All findings. `directories` are where the recipe's own files are."""
-    found = [*_duplicates(table), *_instance_types(table), *_users(table), *_files(table), *_services(table)]
-    found += [*_packages(table), *_repositories(table), *_kernel(table, kernels), *_templates(table)]
-    return [*found, *_sources(table, directories)]
+def check(table: Table, directories: Sequence[Path], kernels: Path) -> Iterator[Fault]:
+    """All findings, one by one. `directories` are where the recipe's own files are."""
+    yield from _kernel(table, kernels)
+    for group in (
+        _duplicates, _instance_types, _users, _files, _services, _packages, _repositories, _templates
+    ):  # fmt: skip
+        yield from group(table)
+    yield from _sources(table, directories)
 
 
 def _at(table: Table, key: Key) -> Any:
@@ -194,13 +197,12 @@ def _templates(table: Table) -> Iterator[Fault]:
     texts: list[tuple[Key, Any]] = [(key, _at(table, key)) for key in (_NAME, ("register", "description"))]
     tags = _at(table, ("register", "tags"))
     texts += [(("register", "tags", name), value) for name, value in tags.items()] if isinstance(tags, dict) else []
-    found = [
-        Fault(key=key, message=message)
-        for key, text in texts
-        if isinstance(text, str) and is_template(text) and (message := template_fault(text))
-    ]
-    yield from found
-    if not found:
+    right = True
+    for key, text in texts:
+        if isinstance(text, str) and is_template(text) and (message := template_fault(text)):
+            right = False
+            yield Fault(key=key, message=message)
+    if right:
         yield from _ami_names(table)
 
 

@@ -5,6 +5,7 @@ said, lists included. The lists of tables (users, files, scripts, distribution.r
 first; a user, file or repository of the same name takes the place of the other's.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from builder.recipe.check import check
 from builder.recipe.model import Recipe
 
 MAX_CHAIN = 8
+# More does not help an author, and looking for the nearest of a thousand names takes its time, once for each.
+MAX_FINDINGS = 100
 # Lists of tables that are joined, and the key that names an element in them.
 JOINED: dict[Key, str] = {
     ("users",): "name",
@@ -67,7 +70,7 @@ def load_recipe(path: Path, *, kernels: Path | None = None) -> Loaded:
         found += [each for each in faults(Recipe, error) if not (broken and (each.missing or each.key == ("extends",)))]
     except RecursionError:
         found.append(Fault(key=(), message="nested too deeply"))
-    found += check(table, [each.path.with_suffix("") for each in chain], kernels)
+    found += itertools.islice(check(table, [each.path.with_suffix("") for each in chain], kernels), MAX_FINDINGS)
     if found or recipe is None:
         raise _error(found, chain)
     return Loaded(
@@ -172,7 +175,7 @@ def _error(found: list[Fault], chain: list[Document]) -> RecipeError:
         place = nearest(positions, fault.key) or start
         where = f"{format_key(fault.key)}: " if fault.key else ""
         lines.setdefault(f"{place}: {where}{fault.message}", (place.file != start.file, place))
-    ordered = sorted(lines, key=lambda line: lines[line])
+    ordered = sorted(lines, key=lambda line: lines[line])[:MAX_FINDINGS]
     return RecipeError(
         ordered[0],
         detail="\n".join(ordered[1:]),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builder.errors import Exit, RecipeError
 from builder.formats.toml import MAX_BYTES
-from builder.recipe.load import KERNELS, load_recipe
+from builder.recipe.load import KERNELS, MAX_FINDINGS, load_recipe
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests/fixtures/recipes"
@@ -111,7 +111,7 @@ def test_a_link_out(tmp_path: Path) -> None:
     [
         pytest.param(b'name = "a\0b"\n', "1:10: illegal character '\\x00'", id="nul"),
         pytest.param(b'name = "x"\nversion = "\xff"\n', "2:12: not UTF-8 text: byte 0xff", id="not-utf-8"),
-        pytest.param(b"#" * (MAX_BYTES + 1), "1:1: larger than 256 KiB: this is no recipe", id="huge"),
+        pytest.param(b"#" * (MAX_BYTES + 1), "1:1: larger than 128 KiB: this is no recipe", id="huge"),
         pytest.param(
             b"x = " + b"[" * 5000 + b"]" * 5000, f"1:37: {DEEP}", id="lists"
         ),
@@ -145,6 +145,14 @@ def test_hostile_files(tmp_path: Path) -> None:
     (tmp_path / "loop.toml").symlink_to("loop.toml")
     assert refused(tmp_path / "loop.toml") == ["1:1: cannot be read: Too many levels of symbolic links"]
     assert refused(Path("/dev/zero")) == ["1:1: not a regular file"]
+
+
+def test_findings_end(tmp_path: Path) -> None:
+    """Thousands of mistakes are neither looked up nor told one by one."""
+    types = ", ".join(f'"m{index}.x"' for index in range(9000))
+    lines = refused(write(tmp_path, SMALL.replace("\n", f"\ninstance_types = [{types}]\n", 1)))
+    assert len(lines) == MAX_FINDINGS
+    assert lines[0].startswith('2:19: instance_types[0]: "m0.x" is not an instance type')
 
 
 def test_a_dotted_text_is_no_key(tmp_path: Path) -> None:
