@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import IO
 
@@ -35,6 +36,8 @@ def launch(layout: Layout, serve: Callable[[IO[str]], int]) -> int:
         _detach(layout)
         with os.fdopen(writer, "w") as pipe:
             status = serve(pipe)
+    except Exception:
+        traceback.print_exc()
     finally:
         # A forked child must run neither its parent's exit handlers nor its code.
         os._exit(status)

@@ -7,12 +7,14 @@ stderr. It holds the lock on its directory while it runs, so that there is never
 import argparse
 import errno
 import fcntl
+import functools
 import json
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,7 +23,10 @@ from builder.region.daemon import READY, launch
 from builder.region.layout import Layout, write
 
 if TYPE_CHECKING:
+    from builder.region.application import Application
     from builder.region.http import Server
+    from builder.region.identity import RegionIdentity
+    from builder.region.state import State
 
 
 def main() -> int:
@@ -39,7 +44,7 @@ def serve(layout: Layout, port: int, ready: IO[str]) -> int:
     """Serve until SIGTERM. `ready` is told "ready", or what went wrong, and closed."""
     try:
         lock = _lock(layout)
-        server = _server(layout, port)
+        server, load = _server(layout, port)
     except Exception as error:
         traceback.print_exc()
         ready.write(str(error) or type(error).__name__)
@@ -51,7 +56,7 @@ def serve(layout: Layout, port: int, ready: IO[str]) -> int:
     _say(f"serving {layout.directory} on 127.0.0.1:{server.server_port}")
     ready.write(READY)
     ready.close()
-    _warm()
+    threading.Thread(target=load, name="load", daemon=True).start()
     stopping.wait()
     _say("stopping")
     layout.daemon.unlink(missing_ok=True)
@@ -68,12 +73,21 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _warm() -> None:
-    """Load the models while nobody waits for them: the first call would be 0.1 s slower."""
-    from builder.region import protocol
+def _application(state: "State", own: "RegionIdentity", host: str) -> "Callable[[], Application]":
+    """The services, loaded by the first call: moto and botocore's models take half a second that a start can do
+    without, since its caller has as much to load."""
 
-    for name in ("s3", "ec2"):
-        protocol.service(name)
+    @functools.cache
+    def load() -> "Application":
+        from builder.region import protocol
+        from builder.region.application import Application
+        from builder.region.ec2.region import Region
+
+        for name in ("s3", "ec2"):
+            protocol.service(name)
+        return Application(Region(state=state, identity=own, host=host))
+
+    return load
 
 
 def _lock(layout: Layout) -> IO[str]:
@@ -90,10 +104,8 @@ def _lock(layout: Layout) -> IO[str]:
     return file
 
 
-def _server(layout: Layout, port: int) -> "Server":
-    """The region over its state, listening; its whereabouts written down."""
-    from builder.region.application import Application
-    from builder.region.ec2.region import Region
+def _server(layout: Layout, port: int) -> "tuple[Server, Callable[[], Application]]":
+    """The region over its state, listening, its whereabouts written down; and what loads its services."""
     from builder.region.identity import identity
     from builder.region.state import State
 
@@ -106,10 +118,11 @@ def _server(layout: Layout, port: int) -> "Server":
 
     server = _listen(port or _last_port(layout), fixed=port != 0)
     server.health = health
-    server.application = Application(Region(state=state, identity=own, host=f"127.0.0.1:{server.server_port}"))
+    load = _application(state, own, f"127.0.0.1:{server.server_port}")
+    server.application = lambda *request: load()(*request)
     write(layout.port, str(server.server_port))
     write(layout.daemon, json.dumps({"port": server.server_port, "pid": os.getpid(), "since": since}))
-    return server
+    return server, load
 
 
 def _last_port(layout: Layout) -> int:

@@ -362,6 +362,11 @@ class TestBuckets:
         with refused("InvalidBucketName"):
             s3.create_bucket(Bucket=name)
 
+    def test_the_expected_owner(self, s3: Any, bucket: str) -> None:
+        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner="123456789012")
+        with refused("AccessDenied"):
+            s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner="111122223333")
+
     def test_other_locations(self, s3: Any) -> None:
         with refused("IllegalLocationConstraintException"):
             s3.create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})

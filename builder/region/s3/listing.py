@@ -13,6 +13,8 @@ from builder.region.state import Row, State
 
 # Sorts behind every key with the same beginning; no key holds it, since UTF-8 ends here.
 LAST = "\U0010ffff"
+# Rows that are read at a time when common prefixes may skip most of them.
+BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +26,29 @@ class Page:
 
 
 def page_of(state: State, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
-    """Up to `limit` keys and common prefixes that come after `after`."""
+    """Up to `limit` keys and common prefixes that come after `after`. Python orders text as UTF-8 orders its bytes."""
     rows: list[Row] = []
     prefixes: list[str] = []
     position = after
     while len(rows) + len(prefixes) <= limit:
         batch = state.rows(
             "SELECT * FROM objects WHERE bucket = ? AND key > ? AND key >= ? ORDER BY key LIMIT ?",
-            (bucket, position, prefix, 1 + limit if not delimiter else 256),
+            (bucket, position, prefix, BATCH if delimiter else limit + 1),
         )
         if not batch:
             break
         for row in batch:
-            if not row["key"].startswith(prefix):
+            key = row["key"]
+            if not key.startswith(prefix):
                 return _page(rows, prefixes, limit)
-            common = _common_prefix(row["key"], prefix, delimiter)
-            position = row["key"]
+            if key <= position:
+                continue  # below a common prefix that is listed
+            common = _common_prefix(key, prefix, delimiter)
             if common is None:
                 rows.append(row)
-            else:
-                position = common + LAST
-                if common != after.removesuffix(LAST):
-                    prefixes.append(common)
-                break
+            elif common != after.removesuffix(LAST):
+                prefixes.append(common)
+            position = key if common is None else common + LAST
             if len(rows) + len(prefixes) > limit:
                 break
     return _page(rows, prefixes, limit)
