@@ -182,7 +182,10 @@ def _read_entry(source: Source) -> Entry | None:
         raw += data + after
     entry = _parse(header, _parse_records(data))
     again = io.BytesIO()
-    write_header(entry, again)
+    try:
+        write_header(entry, again)
+    except ValueError as error:
+        raise LayerFormatError(str(error)) from None
     if again.getvalue() != raw:
         raise LayerFormatError(f"the header of {entry.path!r} is not in the canonical form")
     return entry
@@ -198,6 +201,9 @@ def _parse(header: bytes, records: Mapping[bytes, bytes]) -> Entry:
     path = b"" if path == b"." else path
     if (path and any(part in (b"", b".", b"..") for part in path.split(b"/"))) or b"\0" in path:
         raise LayerFormatError(f"{name!r} is not a path below the root of a tree")
+    target = records.get(b"linkpath", header[_LINK].rstrip(b"\0"))
+    if b"\0" in target:
+        raise LayerFormatError(f"{name!r} points to {target!r}, which is not a path")
     return Entry(
         path=path,
         kind=kind,
@@ -205,8 +211,8 @@ def _parse(header: bytes, records: Mapping[bytes, bytes]) -> Entry:
         uid=_octal(header[108:116]),
         gid=_octal(header[116:124]),
         mtime=_octal(header[136:148]),
-        size=int(records.get(b"size", b"0")) or _octal(header[124:136]),
-        target=records.get(b"linkpath", header[_LINK].rstrip(b"\0")),
+        size=_decimal(records.get(b"size", b"0")) or _octal(header[124:136]),
+        target=target,
         xattrs={
             key.removeprefix(_XATTR).decode(errors="surrogateescape"): value
             for key, value in records.items()
@@ -237,6 +243,12 @@ def _octal(digits: bytes) -> int:
         return int(digits.rstrip(b"\0 "), 8)
     except ValueError:
         raise LayerFormatError(f"{digits!r} is not an octal number") from None
+
+
+def _decimal(digits: bytes) -> int:
+    if not digits.isdigit():
+        raise LayerFormatError(f"{digits!r} is not a number")
+    return int(digits)
 
 
 def _exactly(source: Source, size: int) -> bytes:

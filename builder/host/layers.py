@@ -125,7 +125,7 @@ def unpack(source: layer_tar.Source, target: Path) -> None:
     """
     try:
         _Unpacking(target).run(source)
-    except layer_tar.LayerFormatError as error:
+    except (layer_tar.LayerFormatError, FileExistsError) as error:
         raise BuilderError(f"this layer cannot be unpacked: {error}", hint="run: ami-factory store verify") from None
 
 

@@ -69,8 +69,6 @@ class Repositories:
 
     sources: tuple[PackageSource, ...]
     binds: tuple[Bind, ...]
-    home: Path
-    cache: Path
 
     @property
     def network(self) -> bool:
@@ -128,7 +126,7 @@ def repositories(
             _check_fingerprints(source, [_take_key(context, digest, home / "keys") for digest in source.keys], home)
     with _cache(context, sources) as cache:
         binds.append(Bind(source=cache, destination=f"{WORK}/cache", writable=True))
-        yield Repositories(sources=tuple(sources), binds=tuple(binds), home=home, cache=cache)
+        yield Repositories(sources=tuple(sources), binds=tuple(binds))
 
 
 def install(

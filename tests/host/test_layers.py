@@ -275,6 +275,11 @@ ROOT = layer_tar.Entry(path=b"", kind=layer_tar.Kind.DIRECTORY, mode=0o755)
         ),
         pytest.param(layer_of(file(b"b"), file(b"a")), "sorted", id="unsorted"),
         pytest.param(layer_of(file(b"a"), file(b"a")), "sorted", id="twice"),
+        pytest.param(
+            layer_of(ROOT, file(b".wh.a"), file(b"a")),
+            "File exists",
+            id="there and not there",
+        ),
         pytest.param(layer_of(file(b".wh...")), "whiteout of", id="whiteout of the parent"),
         pytest.param(layer_of(file(b"a", xattrs={"user.overlay.redirect": b"/"})), "has the attribute", id="redirect"),
         pytest.param(layer_of(file(b"a", xattrs={"trusted.x": b""})), "has the attribute", id="foreign attribute"),

@@ -17,6 +17,7 @@ _POINTERS = BLOCK // 4
 _EXTENTS = (BLOCK - 12) // 12
 _INODE_RATIO = 16384
 _RESERVED_INODES = 11
+_SMALLEST = 16 * MIB  # a journal wants room
 # ext2fs_default_journal_size: (a file system of fewer blocks than, blocks of its journal).
 _JOURNALS = ((32768, 1024), (256 * 1024, 4096), (512 * 1024, 8192), (4096 * 1024, 16384))
 RESERVED_PERCENT = 1
@@ -52,7 +53,7 @@ def inode_count(usage: Usage, size: int) -> int:
 def size_for(usage: Usage, free: int, inode_size: int) -> int:
     """Bytes, a multiple of 1 MiB, of a file system that has `free` bytes left for everybody."""
     wanted = (usage.blocks * BLOCK + free) * 101 // 100
-    size = wanted
+    size = max(wanted, _SMALLEST)
     while True:
         needed = (wanted + _overhead(usage, size, inode_size)) * 100 // (100 - RESERVED_PERCENT) + 1
         if needed <= size:
