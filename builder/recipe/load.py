@@ -67,7 +67,8 @@ def load_recipe(path: Path, *, kernels: Path | None = None) -> Loaded:
         recipe = Recipe.model_validate(frozen(table))
     except ValidationError as error:
         # What is missing may stand in the recipe that could not be read, and why not is said already.
-        found += [each for each in faults(Recipe, error) if not (broken and (each.missing or each.key == ("extends",)))]
+        told = (each for each in faults(Recipe, error) if not (broken and (each.missing or each.key == ("extends",))))
+        found += itertools.islice(told, MAX_FINDINGS)
     except RecursionError:
         found.append(Fault(key=(), message="nested too deeply"))
     found += itertools.islice(check(table, [each.path.with_suffix("") for each in chain], kernels), MAX_FINDINGS)

@@ -153,6 +153,8 @@ def test_findings_end(tmp_path: Path) -> None:
     lines = refused(write(tmp_path, SMALL.replace("\n", f"\ninstance_types = [{types}]\n", 1)))
     assert len(lines) == MAX_FINDINGS
     assert lines[0].startswith('2:19: instance_types[0]: "m0.x" is not an instance type')
+    unknown = "".join(f"a{index} = 1\n" for index in range(9000))
+    assert len(refused(write(tmp_path, unknown + SMALL))) == MAX_FINDINGS
 
 
 def test_a_dotted_text_is_no_key(tmp_path: Path) -> None:
