@@ -21,7 +21,7 @@ from builder.plan.decide import Action, Do
 from builder.plan.step import Plan, Step
 from builder.stages.registry import STAGES
 from builder.store.contract import Object, Record
-from builder.store.local import LocalStore
+from builder.store.local import Busy, LocalStore
 from builder.worker import Job
 
 LEASE_SECONDS = 60.0
@@ -158,6 +158,8 @@ class LocalExecutor:
             outcome: Object | BuilderError = self._run(action, events, listener)
         except BuilderError as error:
             outcome = error
+        except Busy:
+            outcome = Interrupted("interrupted")
         except Exception as error:
             outcome = BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
         if isinstance(outcome, BuilderError):
@@ -169,7 +171,7 @@ class LocalExecutor:
         step = action.step
         rebuild = step.remote or action.reason.startswith("asked for")
         had = self.store.get(step.key).record.created if rebuild and self.store.has(step.key) else None
-        with self.store.lease(step.key, LEASE_SECONDS):
+        with self.store.lease(step.key, LEASE_SECONDS, stopped=lambda: self._stopped):
             if self.store.has(step.key):
                 other = self.store.get(step.key)
                 if not rebuild or (not step.remote and other.record.created != had):

@@ -1,6 +1,7 @@
 """The command ami-factory: its verbs, and the one place where errors become exit codes."""
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -51,6 +52,9 @@ def main() -> None:
 
 
 def _run() -> int:
+    # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         outcome = app(standalone_mode=False)
         return int(outcome) if isinstance(outcome, int) else 0

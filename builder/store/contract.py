@@ -1,5 +1,6 @@
 """What a store promises; builder/store/local.py is the one on this machine's disk."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +48,11 @@ class Store(Protocol):
     def put(self, record: Record, output: Path, *, replace: bool = False) -> Object:
         """Commit `output` as the object, by rename. With an object already there it is kept, unless `replace`."""
 
-    def lease(self, key: str, seconds: float) -> AbstractContextManager[None]:
-        """Wait until no other build makes `key`, then hold it. It ends with this process, however that ends.
+    def lease(self, key: str, seconds: float, *, stopped: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Wait until no other build makes `key`, then hold it; it ends with this process, however that ends.
 
-        `seconds` is how long a store on another machine may take the holder for alive without hearing of it.
+        Waiting is given up (builder.store.local.Busy) once `stopped()`. `seconds` is how long a store on another
+        machine may take the holder for alive without hearing of it.
         """
 
     def workspace(self, key: str) -> AbstractContextManager[Workspace]:

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,19 @@ from builder.host.namespace import remove_tree
 from builder.store.contract import Object, Record, Workspace
 
 FORMAT = 1
+LOCK_POLL_SECONDS = 0.1
+
+
+class Busy(Exception):
+    """Another process holds the lock, and waiting for it was given up."""
+
+
+def never() -> bool:
+    return False
+
+
+def at_once() -> bool:
+    return True
 
 
 class LocalStore:
@@ -91,15 +104,15 @@ class LocalStore:
         return Object(path=target, record=record)
 
     @contextmanager
-    def lease(self, key: str, seconds: float = 0) -> Iterator[None]:
-        with _locked(self.root / "leases" / key, wait=True):
+    def lease(self, key: str, seconds: float = 0, *, stopped: Callable[[], bool] = never) -> Iterator[None]:
+        with _locked(self.root / "leases" / key, stopped):
             yield
 
     @contextmanager
     def workspace(self, key: str) -> Iterator[Workspace]:
         token = f"{key[:12]}-{secrets.token_hex(6)}"
         place = self.root / "work" / token
-        with _locked(place.with_suffix(".lock"), wait=True):
+        with _locked(place.with_suffix(".lock"), never):
             try:
                 place.mkdir()
                 room = Workspace(output=place / "output", scratch=place / "scratch")
@@ -115,10 +128,10 @@ class LocalStore:
         work = self.root / "work"
         for place in sorted(each for each in work.iterdir() if each.suffix != ".lock") if work.is_dir() else ():
             try:
-                with _locked(place.with_suffix(".lock"), wait=False):
+                with _locked(place.with_suffix(".lock"), at_once):
                     _discard(place)
                 swept.append(place)
-            except BlockingIOError:
+            except Busy:
                 continue  # a build at work
         return tuple(swept)
 
@@ -159,28 +172,37 @@ def _discard(place: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold an exclusive flock on a file that is made for it and goes with it."""
-    while True:
-        try:
-            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise HostError(
-                f"{path} cannot be written: {error.strerror}", hint="free some space, or use --store"
-            ) from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # The holder before us may have removed the file: then ours is no longer the one others lock.
-            if path.exists() and os.fstat(fd).st_ino == path.stat().st_ino:
-                break
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
+def _locked(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Hold an exclusive flock on a file that is made for it and goes with it; Busy if `stopped` while it is held.
+
+    Polled: a thread that sleeps inside flock(2) could not be told to give up.
+    """
+    while (fd := _try_lock(path)) is None:
+        if stopped():
+            raise Busy(path)
+        time.sleep(LOCK_POLL_SECONDS)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
         os.close(fd)
+
+
+def _try_lock(path: Path) -> int | None:
+    """The descriptor that holds the lock; None when somebody else does."""
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(f"{path} cannot be written: {error.strerror}", hint="free some space, or use --store") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before us may have removed the file: then ours is no longer the one that others lock.
+        if os.fstat(fd).st_ino == path.stat().st_ino:
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None

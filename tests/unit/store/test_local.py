@@ -1,9 +1,8 @@
 """The store: whole or not at all, one builder at a time, nothing left behind."""
 
 import json
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from builder.errors import BuilderError, HostError
 from builder.store.contract import Record
-from builder.store.local import LocalStore
+from builder.store.local import Busy, LocalStore, at_once
 
 KEY = "ab" * 32
 
@@ -101,24 +100,27 @@ def test_one_lease_at_a_time(store: LocalStore) -> None:
     assert list((store.root / "leases").iterdir()) == []
 
 
-def _die_holding(root: Path, ready: str) -> None:
-    store = LocalStore(root)
-    with store.lease(KEY, 1), store.workspace(KEY) as room:
-        (room.output / "half").write_text("x")
-        Path(ready).touch()
-        time.sleep(60)
+HOLD = """
+import sys, time
+from pathlib import Path
+from builder.store.local import Busy, LocalStore, at_once
+store = LocalStore(Path(sys.argv[1]))
+with store.lease(sys.argv[2], 1), store.workspace(sys.argv[2]) as room:
+    (room.output / "half").write_text("x")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
 
 
-def test_a_killed_builder_frees_its_lease_and_is_swept(store: LocalStore, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(store.root, str(ready)))
-    process.start()
-    while not ready.exists():
-        time.sleep(0.01)
+def test_a_killed_builder_frees_its_lease_and_is_swept(store: LocalStore) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, store.root, KEY], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
     assert store.sweep() == ()  # alive: not touched
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    with pytest.raises(Busy), store.lease(KEY, 1, stopped=at_once):
+        pass
+    process.kill()
+    process.wait()
     store.prepare()
     assert left(store) == []
     assert not store.has(KEY)
