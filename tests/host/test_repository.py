@@ -577,9 +577,8 @@ def test_inconsistent_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     notes: list[str] = []
     found = sources.resolve("x86_64", ["tool"], tmp_path / "apt", notes.append)
     assert "tool" in [each.name for each in found]
-    assert notes == [
-        "the suite good-security is inconsistent on this machine's mirror (Hash Sum mismatch): its amd64 packages are"
-        + " not the newest; try again later"
+    assert [note.partition(" (")[0] for note in notes] == [
+        "the suite good-security is inconsistent on this machine's mirror"
     ]
 
 
