@@ -26,8 +26,8 @@ STAGES: dict[str, Stage] = {
         Stage(name="kernel", module="builder.stages.kernel", says="kernel and initrd layer"),
         Stage(name="configure", module="builder.stages.configure", says="layer bound to the variant"),
         Stage(name="image", module="builder.stages.image", says="disk.raw and its blocks"),
-        # Not in the namespace: an ordinary user's has no id for the host's root, so the appliance would be made of files
-        # that belong to nobody, and its setuid mount would refuse to mount. libguestfs ends QEMU with its caller.
+        # Not in the namespace: an ordinary user's has no id for the host's root, so the appliance would be made of
+        # nobody's files, and its setuid mount would refuse to mount. libguestfs ends QEMU with its caller.
         Stage(name="verify", module="builder.stages.verify", namespace=False, says="static lint of the image"),
         Stage(
             name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"
