@@ -55,7 +55,7 @@ def seal(
 ) -> Sealed:
     """Encrypt an image of `size` bytes into parts; `open_part(index)` says where each goes.
 
-    Equal blocks and an equal session key give equal bytes. An error of any thread is raised here, as is Ctrl-C, after
+    An error of any thread is raised here, as is Ctrl-C, after
     the work in hand (a few blocks) is done; the part files are closed then, and what is in them is worthless.
     """
     workers = workers or len(os.sched_getaffinity(0))

@@ -87,9 +87,9 @@ def test_round_trip(pieces: list[bytes | int]) -> None:
     assert seen[-1] == len(image)
 
 
-def test_equal_bytes_whatever_the_number_of_threads() -> None:
+def test_equal_content_whatever_the_number_of_threads() -> None:
     blocks = [Block(length=300_000, data=bytes(i % 256 for i in range(n, n + 300_000))) for n in range(6)]
-    assert sealed(blocks, workers=1) == sealed(blocks, workers=7)
+    assert opened(sealed(blocks, workers=1)[1]) == opened(sealed(blocks, workers=7)[1])
 
 
 def test_written_zeros_and_holes_give_equal_bytes() -> None:
@@ -99,9 +99,10 @@ def test_written_zeros_and_holes_give_equal_bytes() -> None:
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_cut_at_the_part_size(extra: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Full parts but the last, and no empty one where the length is a multiple of the size (as euca2ools writes)."""
-    _, (whole,) = sealed([Block(length=50_000, data=bytes(i * i % 251 for i in range(50_000)))])
-    monkeypatch.setattr(bundle_stream, "PART_SIZE", (len(whole) + extra * 4) // 4)
-    _, parts = sealed([Block(length=50_000, data=bytes(i * i % 251 for i in range(50_000)))])
+    zeros = [Block(length=50_000)]  # deflated once a process, so the length is known
+    _, (whole,) = sealed(zeros)
+    monkeypatch.setattr(bundle_stream, "PART_SIZE", len(whole) // 4 + extra)
+    _, parts = sealed(zeros)
     assert b"".join(parts) == whole
     assert {len(part) for part in parts[:-1]} == {bundle_stream.PART_SIZE}
     assert len(parts) == -(-len(whole) // bundle_stream.PART_SIZE)
