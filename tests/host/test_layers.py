@@ -341,6 +341,13 @@ def test_trees_in_use_are_not_deleted(inside: Callable[..., Any], trees: Path) -
     assert inside(body_in_use, place=trees) == [["partial-left-behind"], "a", [], 1, 0]
 
 
+def test_trees_are_deleted_from_outside(inside: Callable[..., Any], trees: Path) -> None:
+    inside(body_round_trip, place=trees)
+    assert len(list((trees / "trees").iterdir())) == 1
+    layers.forget_unused_trees(trees / "trees")
+    assert list((trees / "trees").iterdir()) == []
+
+
 def body_refused(place: str, name: str) -> None:
     context = context_in(Path(place), "one")
     with layers.root_tree(context, writable=True) as tree:
