@@ -1,0 +1,1 @@
+"""Small real stages for the executor's tests: they run in worker processes like any other."""
