@@ -14,7 +14,7 @@ from builder.lock import Lock
 from builder.plan.repositories import package_sources, repository_steps
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
 from builder.recipe.model import Recipe, parse_size
-from builder.recipe.templates import render_string
+from builder.recipe.templates import ami_name_fault, render_string
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec, UserKeys
 from builder.stages.customise.spec import CustomiseSpec, File, Script, User
@@ -100,6 +100,11 @@ def variants(
 def _check(kind: InstanceType, architecture: str, virtual: str) -> None:
     if architecture not in kind.architectures:
         raise RecipeError(f"{kind.name} cannot run {architecture}", hint=f"it runs {', '.join(kind.architectures)}")
+    if "instance-store" not in kind.root_devices:
+        raise RecipeError(
+            f"{kind.name} boots from EBS only, and what is built here is for the instance store",
+            hint="choose a type with an instance store root, such as m1.small",
+        )
     if virtual not in kind.virtualization:
         raise RecipeError(
             f"{kind.name} cannot run {virtual} images", hint=f"it runs {', '.join(kind.virtualization)} images"
@@ -232,7 +237,7 @@ def _chain(
     )
     yield verify
 
-    aki = _aki(kernel, variant)
+    aki = kernel.aki_in(variant.region, variant.architecture)
     ephemeral = tuple((disk.virtual, disk.device) for disk in disks if disk.device)
     bundle = step(
         "bundle",
@@ -348,18 +353,6 @@ def _of(table: Mapping[Any, _Value], architecture: str) -> _Value | None:
     return table.get(architecture)
 
 
-def _aki(kernel: Kernel, variant: Variant) -> str:
-    by_region = _of(kernel.aki, variant.architecture) or {}
-    found = by_region.get(variant.region)
-    if found is None:
-        known = ", ".join(sorted(by_region)) or "none"
-        raise RecipeError(
-            f"kernel {kernel.name}: {variant.region} has no PV-GRUB kernel image (AKI) for {variant.architecture}",
-            hint=f"regions that have one: {known}",
-        )
-    return found
-
-
 def _register_spec(
     recipe: Recipe,
     target: Target,
@@ -381,7 +374,8 @@ def _register_spec(
         "key12": upload_key[:12],
     }
     name = render_string(recipe.register_.name, words, "register.name")
-    check_ami_name(name)
+    if fault := ami_name_fault(name):
+        raise RecipeError(f"register.name: {fault}")
     tags = {key: render_string(value, words, f"register.tags.{key}") for key, value in recipe.register_.tags.items()}
     return RegisterSpec(
         partition=target.partition,
@@ -406,14 +400,3 @@ def _register_spec(
             )
         ),
     )
-
-
-def check_ami_name(name: str) -> None:
-    """RecipeError for a name that EC2 refuses (RegisterImage: 3 to 128 letters, digits and ()[] ./-'@_)."""
-    allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789()[] ./-'@_"
-    wrong = sorted({c for c in name if c not in allowed})
-    if not 3 <= len(name) <= 128 or wrong:
-        what = f"holds {' '.join(wrong)}" if wrong else f"has {len(name)} characters"
-        raise RecipeError(
-            f'register.name: "{name}" {what}', hint="EC2 allows 3 to 128 of: letters, digits, space and ()[]./-'@_"
-        )
