@@ -18,7 +18,7 @@ from builder.canonical import to_plain
 from builder.errors import BuilderError, Exit
 from builder.host import namespace
 from tests.support import rpms
-from tests.support.stages import run_stage
+from tests.support.running import run_stage
 
 RUNNER = Path(__file__).parents[1] / "support" / "inside.py"
 
