@@ -13,22 +13,34 @@ from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
 
 Until = Annotated[
-    str, typer.Option("--until", help="Stop after this stage; stdout: its output's path.", show_default=False)
+    str,
+    typer.Option(
+        "--until", metavar="STAGE", help="Stop after this stage; stdout: its output's path.", show_default=False
+    ),
 ]
 Rebuild = Annotated[
-    str, typer.Option("--rebuild", help="Run this stage again, and the local ones behind it.", show_default=False)
+    str,
+    typer.Option(
+        "--rebuild",
+        metavar="STAGE",
+        help="Run this stage again, and the local ones behind it.",
+        show_default=False,
+    ),
 ]
 RequireCached = Annotated[
-    str, typer.Option("--require-cached", help="Fail if this stage would have to run.", show_default=False)
+    str,
+    typer.Option("--require-cached", metavar="STAGE", help="Fail if this stage would have to run.", show_default=False),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the region: take receipts at their word.")]
 Update = Annotated[bool, typer.Option("--update", help="Resolve the packages anew.")]
 
 
-def check(recipes: o.Recipes, json: o.Json = False) -> None:
-    """Validate recipes: every error at once, with file, line and column.
+def check(recipes: o.Recipes, json: o.Json = False, quiet: o.QuietFlag = False) -> None:
+    """Validate recipes: every error at once, with its position.
 
-    Example: ami-factory check recipes/*.toml
+    \b
+    Example:
+      ami-factory check recipes/*.toml
     """
     factory = o.factory()
     problems: list[str] = []
@@ -37,7 +49,7 @@ def check(recipes: o.Recipes, json: o.Json = False) -> None:
         try:
             prepared = factory.prepare(path)
             good.append(str(path))
-            if not json:
+            if not (json or quiet):
                 output.say(f"{path}: good{_lock_state(prepared)}")
         except RecipeError as error:
             problems += [error.brief, *error.detail.splitlines()]
@@ -62,16 +74,20 @@ def lock(
     jobs: o.Jobs = 0,
     json: o.Json = False,
     quiet: o.QuietFlag = False,
+    verbose: o.Verbose = False,
 ) -> None:
-    """Pin every package of a recipe in NAME.lock, beside it; stdout: the lock's path.
+    """Pin every package of a recipe in NAME.lock, beside it.
 
-    Without --update a lock that still fits the recipe is left as it is. A distribution that is repacked here gets its
-    repository made first.
+    Stdout: the lock's path. Without --update a lock that still fits the recipe is left as it is. A distribution that
+    is repacked here gets its repository made first.
 
-    Example: ami-factory lock --update recipes/quickstart.toml
+    \b
+    Example:
+      ami-factory lock --update recipes/quickstart.toml
     """
     done: list[dict[str, Any]] = []
-    with progress.listener(quiet or json) as listener:
+    kept = o.factory(store=store).store
+    with progress.listener(quiet or json, kept if verbose else None) as listener:
         factory = o.factory(store=store, jobs=jobs, listener=listener)
         for path in recipes:
             before = factory.prepare(path)
@@ -113,7 +129,10 @@ def plan(
 ) -> None:
     """Show every step: reuse or run, and why. Touches nothing.
 
-    Example: ami-factory plan recipes/quickstart.toml --instance-type m1.large
+    \b
+    Examples:
+      ami-factory plan recipes/quickstart.toml
+      ami-factory plan recipes/quickstart.toml --instance-type m1.large --offline
     """
     check_stage(until, "--until")
     check_stage(rebuild, "--rebuild")
@@ -196,11 +215,14 @@ def build(
     store: o.StorePath = None,
     json: o.Json = False,
     quiet: o.QuietFlag = False,
+    verbose: o.Verbose = False,
 ) -> None:
-    """Build recipes into registered AMIs; stdout: one AMI id a line, in the order of the variants.
+    """Build recipes into registered AMIs.
 
-    Only what changed is run. With --until STAGE, stdout is the path of that stage's output instead.
+    Stdout: one AMI id a line, in the order of the variants. Only what changed is run. With --until STAGE, stdout is
+    the path of that stage's output instead.
 
+    \b
     Examples:
       ami-factory build recipes/quickstart.toml
       ami-factory build recipes/quickstart.toml --instance-type m1.large --until image
@@ -209,8 +231,9 @@ def build(
         check_stage(name, option)
     results: list[str] = []
     documents: list[dict[str, Any]] = []
+    kept = o.factory(store=store).store
     for path in recipes:
-        with progress.listener(quiet or json) as listener:
+        with progress.listener(quiet or json, kept if verbose else None) as listener:
             factory = o.factory(
                 region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
             )

@@ -18,16 +18,23 @@ from builder.store.local import LocalStore
 
 
 def explain(
-    subject: Annotated[str, typer.Argument(help="A recipe file, or `fstab`.", show_default=False)],
-    stage: Annotated[str, typer.Argument(help="Only this stage.")] = "",
+    subject: Annotated[
+        str, typer.Argument(metavar="RECIPE|fstab", help="A recipe file, or `fstab`.", show_default=False)
+    ],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="Only this stage.", show_default=False)] = "",
     instance_type: o.Types = [],  # noqa: B006
-    kernel: Annotated[str, typer.Option("--kernel", help="With fstab: a file under kernels/.")] = "quickstart",
+    kernel: Annotated[
+        str, typer.Option("--kernel", metavar="NAME", help="With fstab: a file under kernels/.")
+    ] = "quickstart",
     region: o.Region = LOCAL,
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
-    """Say what differs from the last build, field by field; or what an instance type's fstab will be.
+    """Say what differs from the last build, field by field.
 
+    Or, with `fstab` in place of a recipe: what an instance type's fstab will be, and why.
+
+    \b
     Examples:
       ami-factory explain recipes/quickstart.toml configure
       ami-factory explain fstab --instance-type m1.large --kernel quickstart
@@ -43,8 +50,9 @@ def explain(
     if json:
         output.document("explain", recipe=subject, steps=entries)
         return
-    for each in entries:
-        output.result(f"{each['label']:<14} {each['key'][:12]}  {each['state']}")
+    rows = output.table((each["label"], each["key"][:12], each["state"]) for each in entries).splitlines()
+    for row, each in zip(rows, entries, strict=True):
+        output.result(row)
         for line in each["changes"]:
             output.result(f"    {line}")
 
@@ -109,17 +117,26 @@ def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
             for each in document["disks"]
         ]
         output.result(output.table(rows, indent="#   "))
-        output.result(document["fstab"])
+        output.result(document["fstab"].rstrip("\n"))
 
 
 def provenance(
-    subject: Annotated[str, typer.Argument(help="A key (its first digits do), a path in the store, or an AMI id.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY|PATH|AMI",
+            help="A key (its first digits do), a path in the store, or an AMI id.",
+            show_default=False,
+        ),
+    ],
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
     """Say what an output is made of, back to the packages.
 
-    Example: ami-factory provenance ami-0123456789abcdef0
+    \b
+    Example:
+      ami-factory provenance ami-0123456789abcdef0
     """
     place = o.factory(store=store).store
     key = _key_of(subject, place)
@@ -128,7 +145,7 @@ def provenance(
         output.document("provenance", subject=subject, steps=steps)
         return
     for each in steps:
-        output.result(f"{each['stage']:<11} {each['key'][:12]}  {each['told']}")
+        output.result(f"{each['stage']:<11} {each['key'][:12]}  {each['told']}".rstrip())
         for line in each["packages"]:
             output.result(f"    {line}")
 

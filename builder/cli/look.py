@@ -11,14 +11,17 @@ from builder.errors import BuilderError
 from builder.factory import LOCAL
 
 StepName = Annotated[
-    str, typer.Argument(help="The first digits of a step's key, as `plan` prints it.", show_default=False)
+    str,
+    typer.Argument(metavar="KEY", help="The first digits of a step's key, as `plan` prints it.", show_default=False),
 ]
 
 
 def logs(step: StepName, store: o.StorePath = None) -> None:
     """Print the log of a step's last run.
 
-    Example: ami-factory logs 3f9c1d02ab77
+    \b
+    Example:
+      ami-factory logs 3f9c1d02ab77
     """
     place = o.factory(store=store).store
     path = place.log_path(place.find(step))
@@ -29,9 +32,14 @@ def logs(step: StepName, store: o.StorePath = None) -> None:
 
 
 def shell(step: StepName, store: o.StorePath = None) -> None:
-    """Open a shell in a throw-away copy of a step's root tree: as it was left, or, of a failed step, as it began.
+    """Open a shell in a throw-away copy of a step's root tree.
 
-    Example: ami-factory shell 3f9c1d02ab77
+    The tree is as the step left it, or, of a failed step, as it began. Commands can be piped in as well.
+
+    \b
+    Examples:
+      ami-factory shell 3f9c1d02ab77
+      echo 'rpm -qa' | ami-factory shell 3f9c1d02ab77
     """
     from builder.shell import open_shell
 
@@ -49,7 +57,9 @@ def doctor(
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
-    """Say what this machine lacks, what was left behind, and the command that mends it.
+    """Say what this machine lacks, and the command that mends it.
+
+    What killed builds left behind is named as well.
 
     Exit code 3 when something is missing without which nothing can be built.
     """

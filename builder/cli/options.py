@@ -1,5 +1,6 @@
 """Options that the verbs share."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,26 +8,48 @@ import typer
 
 from builder.cli import output
 from builder.cli.progress import Quiet
+from builder.errors import HostError
 from builder.factory import Factory, Options, Selection
 
-Recipes = Annotated[list[Path], typer.Argument(help="Recipe files.", show_default=False)]
-OneRecipe = Annotated[Path, typer.Argument(help="A recipe file.", show_default=False)]
-Region = Annotated[str, typer.Option("--region", help="`local`, or an AWS region.", envvar="AMI_FACTORY_REGION")]
-Profile = Annotated[str | None, typer.Option("--profile", help="AWS profile.", show_default=False)]
+Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE", help="Recipe files.", show_default=False)]
+Region = Annotated[
+    str, typer.Option("--region", metavar="NAME", help="`local`, or an AWS region.", envvar="AMI_FACTORY_REGION")
+]
+Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile.", show_default=False)]
 Endpoint = Annotated[
-    str | None, typer.Option("--endpoint-url", help="Another EC2 and S3 endpoint.", show_default=False)
+    str | None,
+    typer.Option("--endpoint-url", metavar="URL", help="Another EC2 and S3 endpoint.", show_default=False),
 ]
 StorePath = Annotated[
     Path | None,
-    typer.Option("--store", help="Where finished outputs are kept.", envvar="AMI_FACTORY_STORE", show_default=False),
+    typer.Option(
+        "--store",
+        metavar="DIRECTORY",
+        help="Where finished outputs are kept.",
+        envvar="AMI_FACTORY_STORE",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Say only warnings and errors.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
-Jobs = Annotated[int, typer.Option("--jobs", help="Steps at a time; 0: as many as there are cores.", min=0)]
-Types = Annotated[list[str], typer.Option("--instance-type", help="Only this instance type.", show_default=False)]
-Arches = Annotated[list[str], typer.Option("--arch", help="Only this architecture.", show_default=False)]
-Virtual = Annotated[list[str], typer.Option("--virtualization", help="Only pv or hvm.", show_default=False)]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the log of every step as it ends.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", metavar="N", help="Steps at a time; 0: as many as there are cores.", min=0)
+]
+Types = Annotated[
+    list[str],
+    typer.Option(
+        "--instance-type", metavar="TYPE", help="Only this instance type. Can be repeated.", show_default=False
+    ),
+]
+Arches = Annotated[
+    list[str],
+    typer.Option("--arch", metavar="ARCH", help="Only this architecture. Can be repeated.", show_default=False),
+]
+Virtual = Annotated[
+    list[str],
+    typer.Option("--virtualization", metavar="KIND", help="Only pv or hvm. Can be repeated.", show_default=False),
+]
 
 
 def factory(
@@ -38,7 +61,7 @@ def factory(
     jobs: int = 0,
     listener: Quiet | None = None,
 ) -> Factory:
-    """The factory that these options describe."""
+    """The factory that these options describe; HostError for a store that cannot be one."""
     options = Options(
         region=region,
         profile=profile,
@@ -46,7 +69,19 @@ def factory(
         store=store.absolute() if store else None,
         jobs=jobs,
     )
-    return Factory(options=options, listener=listener or Quiet(), say=output.say)
+    made = Factory(options=options, listener=listener or Quiet(), say=output.say)
+    _check_store(made.store.root)
+    return made
+
+
+def _check_store(root: Path) -> None:
+    """One that is missing is fine: it is made when something is kept."""
+    if root.is_dir():
+        wrong = "" if os.access(root, os.R_OK | os.X_OK) else "it cannot be read by this user"
+    else:
+        wrong = "it is not a directory" if root.exists() else ""
+    if wrong:
+        raise HostError(f"the store {root}: {wrong}", hint="choose another place with --store")
 
 
 def selection(types: list[str], arches: list[str], virtual: list[str]) -> Selection:

@@ -1,5 +1,6 @@
 """Writing to the terminal: the result alone on stdout, all else on stderr."""
 
+import io
 import json
 import os
 import sys
@@ -33,9 +34,26 @@ def result(text: str) -> None:
     print(text, flush=True)
 
 
+def survive_any_encoding() -> None:
+    """A name that the locale cannot write is written with escapes: a message is never lost for a letter in it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+_documents: list[str] = []  # kinds of what was printed: one at most
+
+
 def document(kind: str, **content: Any) -> None:
-    """The one JSON document of a verb."""
-    print(json.dumps({"format": FORMAT, "kind": kind, **content}, indent=2, ensure_ascii=False), flush=True)
+    """The one JSON document of a verb, in ASCII: no locale can spoil it. builder/cli/schemas/KIND.json describes it."""
+    _documents.append(kind)
+    print(json.dumps({"format": FORMAT, "kind": kind, **content}, indent=2), flush=True)
+
+
+def error_document(error: BuilderError) -> None:
+    """The document of a verb that failed, unless it has told its findings already."""
+    if not _documents:
+        document("error", exit=int(error.exit), brief=error.brief, detail=error.detail, hint=error.hint)
 
 
 def show_error(error: BuilderError) -> None:

@@ -1,5 +1,6 @@
 """Shows a build as it goes: live lines on a terminal, a line a step otherwise."""
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -8,6 +9,7 @@ from builder.cli.output import colour_wanted, say, seconds, styled, warn
 from builder.errors import BuilderError
 from builder.plan.step import Step
 from builder.store.contract import Object
+from builder.store.local import LocalStore
 
 
 class Quiet:
@@ -110,8 +112,31 @@ class Live(Lines):
         say(styled(f"{step.label:<14} failed  {step.key[:12]}", "error"))
 
 
-def listener(quiet: bool) -> Quiet:
-    """The listener that fits where stderr goes."""
+class Verbose(Lines):
+    """Lines, and the log of every step when it ends."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def finished(self, step: Step, done: Object, *, ran: bool) -> None:
+        if ran:
+            self._show_log(step)
+        super().finished(step, done, ran=ran)
+
+    def failed(self, step: Step, error: BuilderError) -> None:
+        self._show_log(step)
+        super().failed(step, error)
+
+    def _show_log(self, step: Step) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._store.log_path(step.key).read_text(errors="replace").splitlines():
+                say(f"{step.label:<14} | {line}")
+
+
+def listener(quiet: bool, verbose: LocalStore | None = None) -> Quiet:
+    """The listener that fits where stderr goes; with `verbose` one that shows the logs of that store."""
     if quiet:
         return Quiet()
+    if verbose:
+        return Verbose(verbose)
     return Live() if sys.stderr.isatty() and colour_wanted() else Lines()

@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from builder.cli import output
+from builder.cli.usage import NoVerbIsHelp
 from builder.errors import RecipeError
 
-app = typer.Typer(help="Start a recipe, or print the schema of one.", no_args_is_help=True)
+app = typer.Typer(cls=NoVerbIsHelp, help="Start a recipe, or print the schema of one.")
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors.
 
-    Example: ami-factory recipe schema > recipe.schema.json
+    \b
+    Example:
+      ami-factory recipe schema > recipe.schema.json
     """
     from builder.recipe.schema import schema as recipe_schema
 
@@ -24,10 +27,16 @@ def schema() -> None:
 
 
 @app.command()
-def new(path: Annotated[Path, typer.Argument(help="The file to write: recipes/NAME.toml", show_default=False)]) -> None:
+def new(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The file to write: recipes/NAME.toml", show_default=False)
+    ],
+) -> None:
     """Write a recipe to start from; stdout: its path.
 
-    Example: ami-factory recipe new recipes/web.toml
+    \b
+    Example:
+      ami-factory recipe new recipes/web.toml
     """
     from builder.recipe.starter import starter
 

@@ -1,15 +1,17 @@
 """The verbs region start, stop, status and reset: the local region."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from builder.cli import options as o
 from builder.cli import output
+from builder.cli.usage import NoVerbIsHelp
 from builder.errors import RecipeError
 from builder.factory import region_directory
 
-app = typer.Typer(help="The local region: an EC2 and S3 on this machine, for any AWS client.", no_args_is_help=True)
+app = typer.Typer(cls=NoVerbIsHelp, help="The local region: EC2 and S3 on this machine.")
 Port = Annotated[int, typer.Option("--port", help="0: the one it had, or a free one.", min=0, max=65535)]
 
 
@@ -34,7 +36,12 @@ def _show(status: Any, json: bool) -> None:
 def start(port: Port = 0, json: o.Json = False) -> None:
     """Start it if it is not running; stdout: its endpoint.
 
-    Example: aws --endpoint-url $(ami-factory region start) --region us-east-1 ec2 describe-images --owners self
+    Any AWS client can talk to it.
+
+    \b
+    Example:
+      aws --endpoint-url $(ami-factory region start) --region us-east-1 \\
+          ec2 describe-images --owners self
     """
     from builder.region import control
 
@@ -66,6 +73,8 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     """Stop it and remove every bucket and image in it."""
     from builder.region import control
 
+    if not yes and not sys.stdin.isatty():
+        raise RecipeError("nobody is there to be asked, and nothing was removed", hint="say --yes")
     if not yes and not typer.confirm(f"Remove all buckets and images of {region_directory()}?", err=True):
         raise RecipeError("nothing was removed", hint="say --yes to go on without being asked")
     control.reset(region_directory())

@@ -9,11 +9,12 @@ import typer
 
 from builder.cli import options as o
 from builder.cli import output
+from builder.cli.usage import NoVerbIsHelp
 from builder.errors import BuilderError
 from builder.host.namespace import remove_tree
 from builder.store.contract import Object
 
-app = typer.Typer(help="The store of finished outputs.", no_args_is_help=True)
+app = typer.Typer(cls=NoVerbIsHelp, help="The store of finished outputs.")
 
 
 def _bytes_on_disk(each: Object) -> int:
@@ -47,7 +48,8 @@ def list_(store: o.StorePath = None, json: o.Json = False) -> None:
         )
         for e in entries
     ]
-    output.result(output.table(rows))
+    if rows:
+        output.result(output.table(rows))
     output.say(f"{len(entries)} objects, {output.size(sum(e['bytes'] for e in entries))}, in {place.root}")
 
 
@@ -58,7 +60,7 @@ def gc(
     all_: Annotated[bool, typer.Option("--all", help="Keep nothing.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Remove old objects, all unpacked trees, and what killed builds left behind.
+    """Remove old objects, unpacked trees and what was left behind.
 
     Nothing is lost for good: a removed object is made again when a build needs it. Objects that a build is making or
     that the last build of a variant used are kept, unless --all.
@@ -82,7 +84,10 @@ def gc(
 
 @app.command()
 def verify(store: o.StorePath = None, json: o.Json = False) -> None:
-    """Read every object and compare it with the digests in its record. Exit code 1 when one differs."""
+    """Read every object and compare it with its digests.
+
+    Exit code 1 when one differs.
+    """
     place = o.factory(store=store).store
     damaged = [text for each in place.objects() for text in _damage(each)]
     if json:
