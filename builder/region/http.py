@@ -5,6 +5,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +16,8 @@ from builder.region.errors import ServiceError
 CHUNK = 1 << 20
 # An idle connection is given up after this many seconds, so that threads do not pile up.
 IDLE = 300
-# What is left of a refused body is read and dropped up to here, so that the client sees the answer; beyond it the
-# connection is closed.
+# After a refusal what is left of the body is read and dropped, up to here: closing on a client that still sends would
+# take the answer from it.
 DRAIN = 64 << 20
 
 
@@ -39,7 +40,8 @@ class Body:
 
     def __init__(self, handler: "Handler") -> None:
         self._handler = handler
-        self._chunked = "chunked" in handler.headers.get("Transfer-Encoding", "").lower()
+        coding = handler.headers.get("Transfer-Encoding", "").lower()
+        self._chunked = "chunked" in [each.strip() for each in coding.split(",")]
         content = handler.headers.get("Content-Length", "0" if not self._chunked else "")
         if content and not content.isdecimal():
             raise ServiceError("InvalidRequest", "Content-Length is not a number")
@@ -151,18 +153,12 @@ class Body:
         except ValueError as error:
             raise ServiceError("InvalidRequest", "A chunk's size is not a hexadecimal number") from error
 
-    def drain(self) -> bool:
-        """Read and drop what is left; False when it is too much, or does not come."""
+    def drain(self) -> None:
+        """Read and drop what is left, until it is too much or does not come."""
         dropped = 0
-        try:
-            while dropped <= DRAIN:
-                piece = self._read_transfer(CHUNK)
-                if not piece:
-                    return True
+        with suppress(ServiceError, OSError):
+            while dropped <= DRAIN and (piece := self._read_transfer(CHUNK)):
                 dropped += len(piece)
-        except (ServiceError, OSError):
-            pass
-        return False
 
 
 def _incomplete() -> ServiceError:
@@ -231,9 +227,12 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         answer = self.server.application(self.command, self.path, self.headers, body)  # type: ignore[arg-type]
-        if not body.finished and (body.untouched_and_expecting or not body.drain()):
+        unread = not body.finished
+        if unread:
             self.close_connection = True
         self._send(answer)
+        if unread and not body.untouched_and_expecting:
+            body.drain()
         if answer.status >= 400:
             sys.stderr.write(f"{self.log_date_time_string()} {answer.status} {self.command} {self.path}\n")
 

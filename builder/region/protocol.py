@@ -89,7 +89,7 @@ def parse_s3(
         raise ServiceError(
             "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # the last: botocore, of a time
         raise ServiceError("InvalidArgument", f"A parameter is not of its type: {error}") from error
     _require(model, parsed, "InvalidRequest", "Missing required parameter: {}")
     return parsed

@@ -424,6 +424,19 @@ class TestListing:
         assert s3.list_objects_v2(Bucket=full, MaxKeys=0)["KeyCount"] == 0
 
 
+def test_wrong_limits(s3: Any, bucket: str) -> None:
+    place = {"Bucket": bucket, "Key": "k"}
+    upload = {**place, "UploadId": s3.create_multipart_upload(**place)["UploadId"]}
+    for call in (
+        lambda: s3.list_objects_v2(Bucket=bucket, MaxKeys=-1),
+        lambda: s3.list_buckets(MaxBuckets=-1),
+        lambda: s3.list_multipart_uploads(Bucket=bucket, MaxUploads=-1),
+        lambda: s3.list_parts(**upload, MaxParts=-1),
+    ):
+        with refused("InvalidArgument"):
+            call()
+
+
 class TestMultipart:
     @pytest.mark.parametrize("algorithm", ["CRC32", "SHA256"])
     def test_through_boto3(self, s3: Any, bucket: str, algorithm: str) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from builder.region.errors import ServiceError
 from builder.region.s3 import access
-from builder.region.s3.call import Call, Result, find_bucket, now, time_of
+from builder.region.s3.call import Call, Result, find_bucket, limit_of, now, time_of
 
 
 def list_buckets(call: Call) -> Result:
     wanted = call.parameters
-    limit = wanted.get("MaxBuckets") or 10_000
+    limit = limit_of(wanted, "MaxBuckets", most=10_000)
     after = wanted.get("ContinuationToken") or ""
     prefix = wanted.get("Prefix") or ""
     rows = call.state.rows("SELECT * FROM buckets WHERE name > ? ORDER BY name", (after,))

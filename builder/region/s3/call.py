@@ -70,6 +70,14 @@ def find_bucket(call: Call, name: str | None = None) -> Row:
     return row
 
 
+def limit_of(parameters: Mapping[str, Any], name: str, *, least: int = 1, most: int = 1000) -> int:
+    """How many entries a page may have; S3 gives fewer than it is asked for, never more than `most`."""
+    value = parameters.get(name)
+    if value is not None and value < least:
+        raise ServiceError("InvalidArgument", f"Argument {name} must be an integer between {least} and 2147483647")
+    return most if value is None else min(int(value), most)
+
+
 @contextmanager
 def received(call: Call) -> Iterator[tuple[Incoming, dict[str, str]]]:
     """The request's bytes, in a file aside, and the checksums to store. All that the client claims was compared."""

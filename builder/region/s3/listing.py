@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from builder.region.errors import ServiceError
 from builder.region.s3 import access
-from builder.region.s3.call import Call, Result, find_bucket, time_of
+from builder.region.s3.call import Call, Result, find_bucket, limit_of, time_of
 from builder.region.state import Row, State
 
 # Sorts behind every key with the same beginning; no key holds it, since UTF-8 ends here.
@@ -74,13 +74,6 @@ def _common_prefix(key: str, prefix: str, delimiter: str) -> str | None:
     return None if end < 0 else key[: end + len(delimiter)]
 
 
-def _limit(parameters: Mapping[str, Any], name: str) -> int:
-    value = parameters.get(name)
-    if value is not None and value < 0:
-        raise ServiceError("InvalidArgument", f"Argument {name} must be an integer between 0 and 2147483647")
-    return 1000 if value is None else min(int(value), 1000)
-
-
 def _encoder(parameters: Mapping[str, Any]) -> Any:
     return quote if parameters.get("EncodingType") == "url" else str
 
@@ -136,7 +129,7 @@ def _common(call: Call, page: Page, limit: int, encode: Any, *, with_owner: bool
 
 def list_objects_v2(call: Call) -> Result:
     wanted = call.parameters
-    limit = _limit(wanted, "MaxKeys")
+    limit = limit_of(wanted, "MaxKeys", least=0)
     token = wanted.get("ContinuationToken")
     after = _decoded(token) if token else wanted.get("StartAfter") or ""
     page = _read(call, after, limit)
@@ -161,7 +154,7 @@ def _decoded(token: str) -> str:
 
 def list_objects(call: Call) -> Result:
     wanted = call.parameters
-    limit = _limit(wanted, "MaxKeys")
+    limit = limit_of(wanted, "MaxKeys", least=0)
     marker = wanted.get("Marker") or ""
     delimiter = wanted.get("Delimiter") or ""
     # A marker that is a common prefix stands for all keys below it.

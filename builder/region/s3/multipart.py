@@ -17,6 +17,7 @@ from builder.region.s3.call import (
     attributes_of,
     check_key,
     find_bucket,
+    limit_of,
     now,
     put_record,
     received,
@@ -264,7 +265,7 @@ def abort_upload(call: Call) -> Result:
 def list_parts(call: Call) -> Result:
     find_bucket(call)
     upload = _find_upload(call)
-    limit = min(call.parameters.get("MaxParts") or 1000, 1000)
+    limit = limit_of(call.parameters, "MaxParts")
     after = int(call.parameters.get("PartNumberMarker") or 0)
     rows = call.state.rows(
         "SELECT * FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?", (upload["id"], after, limit + 1)
@@ -303,7 +304,7 @@ def list_uploads(call: Call) -> Result:
     wanted = call.parameters
     if wanted.get("Delimiter"):
         raise ServiceError("NotImplemented", "The local region lists uploads without a delimiter only")
-    limit = min(wanted.get("MaxUploads") or 1000, 1000)
+    limit = limit_of(wanted, "MaxUploads")
     after = (wanted.get("KeyMarker") or "", wanted.get("UploadIdMarker") or "")
     query = "SELECT * FROM uploads WHERE bucket = ? ORDER BY key, id"
     rows = [
