@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,37 @@ def body_in_use(place: str) -> list[Any]:
 
 def test_trees_in_use_are_not_deleted(inside: Callable[..., Any], trees: Path) -> None:
     assert inside(body_in_use, place=trees) == [["partial-left-behind"], "a", [], 1, 0]
+
+
+def body_made_once(place: str) -> dict[str, Any]:
+    base = Path(place)
+    context = context_in(base, "one")
+    with layers.root_tree(context, writable=True) as tree:
+        assert tree.upper
+        for index in range(300):
+            (tree.path / str(index)).write_text(str(index))
+    result = layers.commit_layer(context, tree.upper, EPOCH)
+    layers.forget_trees(base / "trees")
+    return result
+
+
+def body_reader(place: str, name: str, result: dict[str, Any]) -> int:
+    base = Path(place)
+    inputs = (Input(name="one", path=base / "one/output", result=result),)
+    count = 0
+    for index in range(5):
+        with layers.root_tree(context_in(base, f"{name}-{index}", inputs), writable=False) as tree:
+            count += sum(int(each.read_text()) == int(each.name) for each in tree.path.iterdir())
+        layers.forget_trees(base / "trees")
+    return count
+
+
+def test_builders_at_once_and_trees_deleted_meanwhile(inside: Callable[..., Any], trees: Path) -> None:
+    result = inside(body_made_once, place=trees)
+    with ThreadPoolExecutor(3) as pool:
+        counts = pool.map(lambda name: inside(body_reader, place=trees, name=name, result=result), "abc")
+        assert list(counts) == [1500] * 3
+    assert list((trees / "trees").iterdir()) == []
 
 
 def test_trees_are_deleted_from_outside(inside: Callable[..., Any], trees: Path) -> None:
