@@ -20,6 +20,7 @@ from builder.stages.repository.rpmspec import (
     rpm_relation,
     rpm_version,
     rpmbuild_command,
+    rpmbuild_environment,
 )
 from builder.stages.repository.tree import Accounts, Entry, Kind, Unpacker
 
@@ -145,7 +146,7 @@ def build(rpm: Rpm, place: Workplace) -> None:
         rpmbuild_command(
             spec=spec, root=place.root, work=place.directory, output=place.output, architecture=rpm.architecture
         ),
-        env={"SOURCE_DATE_EPOCH": str(rpm.epoch_seconds), "HOME": str(place.directory)},
+        env=rpmbuild_environment(rpm, place.directory),
         capture=True,
     )
     check_warnings((done.stdout + done.stderr).decode(errors="replace"))

@@ -112,8 +112,8 @@ class Definition:
 
     @property
     def skeleton(self) -> frozenset[str]:
-        """Directories and links that only the base package has; a package that ships one of them loses it."""
-        return frozenset([each.path for each in self.directories] + [each.path for each in self.base_links])
+        """Directories and links that only the base package has, and /; a package that ships one of them loses it."""
+        return frozenset(["/", *(each.path for each in self.directories), *(each.path for each in self.base_links)])
 
     @property
     def base_links(self) -> tuple[Link, ...]:

@@ -130,3 +130,11 @@ def rpmbuild_command(*, spec: Path, root: Path, work: Path, output: Path, archit
         options += ["--define", f"{name} {value}"]
     target = f"{architecture}-ami-linux"
     return ["rpmbuild", "-bb", "--noclean", "--target", target, "--buildroot", root, *options, spec]
+
+
+def rpmbuild_environment(rpm: Rpm, work: Path) -> dict[str, str]:
+    """The clock, a home without settings, and no libmagic: its database differs by host and decides a header tag.
+
+    Looking every file up in it took rpmbuild 4.18 six sevenths of its time.
+    """
+    return {"SOURCE_DATE_EPOCH": str(rpm.epoch_seconds), "HOME": str(work), "MAGIC": "/dev/null"}

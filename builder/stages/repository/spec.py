@@ -8,7 +8,10 @@ from builder.stages.values import SourcePackage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositorySpec:
-    """Output: `repodata/`, `packages/*.rpm`, `signing-key.asc` (public), repomd.xml signed."""
+    """Output: `repodata/`, `packages/*.rpm`, `signing-key.asc` (public), repomd.xml signed.
+
+    Result: `{"packages": count, "epoch": newest build time, "digests": {...}}`.
+    """
 
     VERSION: ClassVar[int] = 1
 

@@ -15,6 +15,7 @@ from builder.stages.repository.rpmspec import (
     rpm_relation,
     rpm_version,
     rpmbuild_command,
+    rpmbuild_environment,
 )
 from builder.stages.repository.tree import Entry, Kind
 
@@ -108,6 +109,11 @@ def test_command_takes_nothing_from_the_host() -> None:
     assert command[:7] == ["rpmbuild", "-bb", "--noclean", "--target", "i686-ami-linux", "--buildroot", Path("/w/root")]
     assert command[-1] == Path("/w/x.spec")
     assert {"_buildhost ami-factory", "use_source_date_epoch_as_buildtime 1", "_dbpath /w/rpmdb"} <= set(command[7:-1])
+
+
+def test_environment() -> None:
+    rpm = Rpm(name="a", version=parse_version("1"), architecture="noarch", summary="a", epoch_seconds=7)
+    assert rpmbuild_environment(rpm, Path("/w")) == {"SOURCE_DATE_EPOCH": "7", "HOME": "/w", "MAGIC": "/dev/null"}
 
 
 def test_relation_without_version() -> None:

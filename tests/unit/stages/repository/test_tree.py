@@ -91,7 +91,7 @@ def unpack(tmp_path: Path, *members: tarfile.TarInfo) -> tuple[tuple[Entry, ...]
     root = tmp_path / "root"
     root.mkdir()
     unpacker = Unpacker(
-        package="p", root=root, accounts=ACCOUNTS, omissions=(NO_DOCS,), skeleton=frozenset({"/usr", "/usr/bin"})
+        package="p", root=root, accounts=ACCOUNTS, omissions=(NO_DOCS,), skeleton=frozenset({"/", "/usr", "/usr/bin"})
     )
     return unpacker.unpack(archive)
 
@@ -112,7 +112,6 @@ def test_unpack(tmp_path: Path) -> None:
     )
     assert found == (
         (
-            Entry(path="/", kind=Kind.DIRECTORY),
             Entry(path="/usr/bin/same", kind=Kind.FILE, mode=0o2755, group="shadow", moved_from="/bin/same"),
             Entry(path="/usr/bin/short", kind=Kind.LINK, mode=0o777, moved_from="/bin/short"),
             Entry(path="/usr/bin/tool", kind=Kind.FILE, mode=0o2755, group="shadow", moved_from="/bin/tool"),
