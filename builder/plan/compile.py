@@ -337,7 +337,7 @@ def _configure_spec(
         fstab=fstab(kind.disks, naming=naming, filesystem=recipe.image.filesystem),
         boot=BootSpec(
             root_device=root,
-            command_line=f"root={root} {kernel.pv.command_line}",
+            command_line=kernel.pv.command_line,  # The stage puts root= before it.
             menu=kernel.pv.menu,
             grub_root=kernel.pv.grub_root,
             title=f"{recipe.name} {recipe.version}",
