@@ -4,7 +4,8 @@ Every block is raw deflate ended by a sync flush, so it ends on a byte and does 
 side by side they are one deflate stream. The zeros of a block count the same whether they were read or are a hole.
 
 Nothing may be known by the digest of what comes out: equal blocks nearly always give equal output, but not always. With
-isal 1.9.1 and several busy threads one block in some 10 000 came out a few bytes different; it inflated to the right bytes.
+isal 1.9.1 and several busy threads one block in some 10 000 came out a few bytes different, and inflated to the right
+bytes.
 """
 
 import functools
