@@ -5,11 +5,9 @@ quick (a user namespace, an overlay that replaces a directory, a 32-bit program)
 only promises it. All of them together take a second or two.
 """
 
-import contextlib
 import fcntl
 import getpass
 import importlib.util
-import io
 import os
 import socket
 import stat
@@ -86,7 +84,7 @@ class Scene:
     boot: Path = Path("/boot")
     modules: Path = Path("/lib/modules")
     apt: Path = Path("/etc/apt")
-    subordinate: tuple[Path, ...] = (Path("/etc/subuid"), Path("/etc/subgid"))
+    subordinate: tuple[Path, ...] = namespace.SUBORDINATE
     missing: Callable[[], tuple[Package, ...]] = missing_packages
     now: Callable[[], float] = time.time
 
@@ -113,8 +111,7 @@ def examine(
         endpoint_url=endpoint_url,
         profile=profile,
     )
-    # The runner echoes every command for a step's log; here there is none.
-    with contextlib.redirect_stderr(io.StringIO()), ThreadPoolExecutor(len(PROBES)) as pool:
+    with ThreadPoolExecutor(len(PROBES)) as pool:
         found = pool.map(lambda probe: _look(probe, scene), PROBES)
         return tuple(finding for each in found for finding in each)
 
@@ -156,32 +153,14 @@ def probe_packages(scene: Scene) -> Iterator[Finding]:
 
 def probe_subordinate_ids(scene: Scene) -> Iterator[Finding]:
     """65536 ids of their own for this user, in both files."""
-    user = getpass.getuser()
-    lacking = [path for path in scene.subordinate if _subordinate_ids(path, user) < 65536]
+    user = namespace.user_name()
+    lacking = [path for path in scene.subordinate if namespace.subordinate_ids(path) < namespace.ENOUGH_IDS]
     if lacking:
         files = " and ".join(str(path) for path in lacking)
-        options = " ".join(f"--add-{path.name}s {_free_range(scene.subordinate)}" for path in lacking)
-        yield _error("subordinate-ids", f"{user} has fewer than 65536 ids in {files}", f"usermod {options} {user}")
+        remedy = namespace.ids_remedy(lacking, scene.subordinate)
+        yield _error("subordinate-ids", f"{user} has fewer than 65536 ids in {files}", remedy)
     else:
         yield _ok("subordinate-ids", f"{user} has subordinate ids")
-
-
-def _ranges(path: Path) -> Iterator[tuple[str, int, int]]:
-    """name, first, count of each line that is well formed."""
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, _, rest = line.partition(":")
-        first, _, count = rest.partition(":")
-        if first.isdigit() and count.isdigit():
-            yield name, int(first), int(count)
-
-
-def _subordinate_ids(path: Path, user: str) -> int:
-    return sum(count for name, _, count in _ranges(path) if name == user)
-
-
-def _free_range(paths: tuple[Path, ...]) -> str:
-    first = max((start + count for path in paths for _, start, count in _ranges(path)), default=100000)
-    return f"{first}-{first + 65535}"
 
 
 def probe_namespace(scene: Scene) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from builder.errors import BuilderError, Exit
 from builder.host import process
-from builder.host.namespace import TIED, inside
+from builder.host.namespace import TIED, inside, require_namespace
 from builder.plan.decide import Action, Do
 from builder.plan.step import Plan, Step
 from builder.stages.registry import STAGES
@@ -79,6 +79,7 @@ class LocalExecutor:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
+        self._namespace_tried = False
 
     def __enter__(self) -> "LocalExecutor":
         self.store.prepare()
@@ -224,6 +225,10 @@ class LocalExecutor:
             surroundings=self.place.surroundings(self.store.trees, step.sources),
         )
         self.store.job_path(step.key).write_text(json.dumps(asdict(job)))  # what `ami-factory shell` looks into
+        if STAGES[step.stage].namespace and not self._namespace_tried:
+            # A worker that the kernel refuses a namespace would be waited for without end.
+            require_namespace()
+            self._namespace_tried = True
         command = [sys.executable, "-m", "builder.worker"]
         line = inside(command) if STAGES[step.stage].namespace else [*TIED, *command]
         with self._lock:
