@@ -1,0 +1,108 @@
+"""Every file that we generate for Fedora and for the quickstart distribution, as far as no mirror is needed.
+
+The tree below /etc is made by the same functions that the stage calls, in an empty one that has the few files they
+look for. Fedora's sshd_config includes drop-ins and Fedora makes host keys itself; the other stands for one that does not.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from builder.host import tree_files
+from builder.lock import asks
+from builder.plan.repositories import package_sources
+from builder.stages.configure import run as configure
+from builder.stages.configure import ssh, units
+from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec
+from builder.stages.dnf import dnf_configuration, install_command
+from builder.stages.values import LockedPackage
+from tests.support.golden import hold
+from tests.support.plans import planned, prepared
+
+SSHD_CONFIG = {"fedora": "Include /etc/ssh/sshd_config.d/*.conf\n", "quickstart": "UsePAM yes\n"}
+UNITS = {
+    "fedora": ("sshd.service", "NetworkManager.service", "sshd-keygen.target"),
+    "quickstart": ("ssh.service", "systemd-networkd.service", "systemd-resolved.service"),
+}
+NAMES = sorted(UNITS)
+
+
+def configure_spec(name: str) -> ConfigureSpec:
+    """The spec of the recipe's first variant, from the plain data that a worker would get."""
+    plan = planned(prepared(name))
+    table = dict(next(each for each in plan.steps if each.stage == "configure").spec)
+    services = {each: tuple(names) for each, names in table["services"].items()}
+    return ConfigureSpec(
+        network=NetworkSpec(**table["network"]),
+        ssh=SshSpec(**{**table["ssh"], "authorized_keys": tuple(table["ssh"]["authorized_keys"])}),
+        users=(),
+        services=ServicesSpec(**services),
+        fstab=table["fstab"],
+        boot=BootSpec(**table["boot"]),
+        timezone=table["timezone"],
+        locale=table["locale"],
+        source_epoch=table["source_epoch"],
+    )
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_dnf_configuration(name: str, rewrite_golden: bool) -> None:
+    ready = prepared(name)
+    recipe = ready.loaded.recipe
+    text = dnf_configuration(package_sources(recipe, ready.sources.keys), excludes=recipe.distribution.excludes)
+    for each in recipe.distribution.repositories:
+        if each.metalink:
+            assert f"metalink={each.metalink}\n" in text
+            text = text.replace(each.metalink, f"<metalink of {each.id}>")
+    hold(f"{name}/dnf.conf", text, rewrite=rewrite_golden)
+
+
+def test_install_command(name: str, rewrite_golden: bool) -> None:
+    ready = prepared(name)
+    plan = planned(ready)
+    for stage in ("packages", "kernel"):
+        spec = next(each for each in plan.steps if each.stage == stage).spec
+        packages = [LockedPackage(**each) for each in spec["packages"]]
+        command = install_command(packages, architecture=spec["architecture"], release=spec["release"])
+        hold(f"{name}/dnf-{stage}.txt", "\n".join(command) + "\n", rewrite=rewrite_golden)
+
+
+def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)  # the tests may run as a user; owners are tests/host's
+    spec = configure_spec(name)
+    found = {each: each for each in UNITS[name]}
+    for path, text in {"/etc/ssh/sshd_config": SSHD_CONFIG[name], "/usr/bin/curl": ""}.items():
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text(text)
+    configure.set_time_and_language(tmp_path, spec)
+    configure.write_fstab(tmp_path, spec.fstab)
+    configure.write_menu(tmp_path, spec.boot, "/boot/vmlinuz-6", "/boot/initrd-6")
+    needed = [units.ssh_unit(found), *units.network_units(spec.network.renderer, found)]
+    needed += configure.configure_network(tmp_path, spec, found)
+    needed += configure.configure_ssh(tmp_path, spec, found)
+    needed += configure.console_units(tmp_path, spec.boot.command_line)
+    (tmp_path / "usr/bin/curl").unlink()
+
+    listed = "".join(f"enable {unit}\n" for unit in needed)
+    for path in sorted(each for each in tmp_path.rglob("*") if each.is_symlink() or not each.is_dir()):
+        inside = f"/{path.relative_to(tmp_path)}"
+        if path.is_symlink():
+            listed += f"\n=== {inside} -> {path.readlink()}\n"
+        else:
+            listed += f"\n=== {inside} {path.stat().st_mode & 0o7777:04o}\n{path.read_text()}"
+    hold(f"{name}/tree.txt", listed, rewrite=rewrite_golden)
+    assert tree_files.exists(tmp_path, ssh.DROP_IN) == (name == "fedora")
+
+
+def test_what_is_asked_of_the_resolver(name: str, rewrite_golden: bool) -> None:
+    """A moved digest makes everybody's lock of this recipe stale."""
+    ready = prepared(name)
+    hold(
+        f"{name}/asks.txt",
+        asks(ready.loaded.recipe, ready.loaded.kernel, ready.sources.keys) + "\n",
+        rewrite=rewrite_golden,
+    )
