@@ -69,6 +69,13 @@ def test_two_runs_write_the_same_bytes(
     assert first["packages"] == 2
 
 
+def test_thirty_two_bits(stage: Callable[..., Any], tiny: Path, trees: Path) -> None:
+    answer = stage("packages.resolve", replace(ASKED, architecture="i386"), place=trees / "resolve", inputs=made(tiny))
+    packages = tuple(LockedPackage(**each) for each in answer["packages"])
+    spec = replace(install_spec(packages), architecture="i386")
+    assert stage("packages.run", spec, place=trees / "run", inputs=made(tiny))["packages"] == 2
+
+
 def test_what_is_in_the_layer(
     stage: Callable[..., Any], tiny: Path, trees: Path, locked: tuple[LockedPackage, ...]
 ) -> None:
