@@ -9,6 +9,7 @@ from builder.catalog.instance_types import InstanceType, instance_type
 from builder.catalog.kernels import Kernel
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
+from builder.formats.block_devices import ROOT_DEVICE, bundle_mapping, register_mappings
 from builder.formats.fstab import fstab
 from builder.lock import Lock
 from builder.plan.repositories import package_sources, repository_steps
@@ -247,7 +248,7 @@ def _chain(
             architecture=variant.architecture,
             kernel_id=aki,
             ramdisk_id="",
-            block_device_mapping=tuple(sorted((("ami", "sda1"), ("root", "/dev/sda1"), *ephemeral))),
+            block_device_mapping=bundle_mapping(ephemeral),
             user_certificate=target.user_certificate,
             ec2_certificate=target.ec2_certificate,
         ),
@@ -388,8 +389,8 @@ def _register_spec(
         virtualization="paravirtual",
         kernel_id=aki,
         ramdisk_id="",
-        root_device_name="/dev/sda1",
-        block_device_mappings=tuple((f"/dev/{device}", virtual) for virtual, device in ephemeral if virtual != "swap"),
+        root_device_name=ROOT_DEVICE,
+        block_device_mappings=register_mappings(ephemeral),
         tags=tuple(
             sorted(
                 {
