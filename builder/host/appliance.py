@@ -1,6 +1,7 @@
 """libguestfs: looking into finished images without mounting them, in a virtual machine of its own.
 
-Slow to start (7 to 12 s without KVM), so: one launch for all images of a run, and few calls.
+Slow to start (7 to 12 s without KVM), so: one launch for all images of a run, and few calls. Not for the namespace of
+an ordinary user: supermin, taken for root there, would make the host's mount(8) set-user-id to nobody in its appliance.
 """
 
 import os
@@ -24,7 +25,7 @@ def opened(images: Sequence[Path], *, cache: Path, scratch: Path) -> Iterator[An
     """A launched guestfs handle with the images as read-only drives, /dev/sda and so on, in their order.
 
     `cache` keeps the appliance and the accelerator that works. The virtual machine ends with the block; if this
-    process is killed, libguestfs's own watcher, or the namespace around, kills it.
+    process is killed, libguestfs's own watcher kills it.
     """
     handle = _launched(images, cache, scratch)
     try:

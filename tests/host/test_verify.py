@@ -1,9 +1,11 @@
 """Verify's eyes: real images, one launch of libguestfs for all of them."""
 
 import gzip
+import json
 import os
+import pwd
 import subprocess
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from builder.stages.verify.spec import VerifySpec
 from tests.support.boot import elf, initrd
 
 pytestmark = pytest.mark.host
+
+RUNNER = Path(__file__).parents[1] / "support" / "inside.py"
 
 FSTAB = "/dev/xvda1 / ext4 defaults,noatime 0 1\n/dev/xvda3 none swap sw,nofail,x-systemd.device-timeout=30 0 0\n"
 SPEC = VerifySpec(
@@ -91,7 +95,7 @@ def make_image(tree: Path, image: Path, *options: str) -> Path:
 
 
 def look(base: str) -> dict[str, Any]:
-    """In the namespace: make three images, and read them in one session."""
+    """Make three images, and read them in one session."""
     place = Path(base)
     for name, change in (("good", None), ("bad", spoil)):
         make_tree(place / name)
@@ -114,17 +118,30 @@ def look(base: str) -> dict[str, Any]:
             said[image.stem] = [f"{each.id} {each.path}" for each in findings]
             if image.stem == "good":
                 keys = facts.files["/root/.ssh/authorized_keys"]
-                said["keys"] = [oct(keys.mode), keys.uid, keys.gid, keys.data.decode()]
+                said["keys"] = [oct(keys.mode), keys.uid, keys.data.decode()]
                 said["kernel size"] = len(facts.files["/boot/vmlinuz"].data)
             else:
                 said[f"refusal of {image.stem}"] = refusal([*findings]).brief
     return said
 
 
-def test_images_of_every_kind(inside: Callable[..., Any], trees: Path) -> None:
-    said = inside(look, base=str(trees))
+def look_as(user: str, base: Path) -> dict[str, Any]:
+    """Call `look` as another user."""
+    call = [sys.executable, RUNNER, __file__, "look", json.dumps({"base": str(base)})]
+    done = subprocess.run(["runuser", "-u", user, "--", *call], capture_output=True, check=True, cwd="/")
+    return dict(json.loads(done.stdout)["result"])
+
+
+@pytest.mark.parametrize("as_other", [False, True], ids=["me", "another-user"])
+def test_images_of_every_kind(trees: Path, as_other: bool, request: pytest.FixtureRequest) -> None:
+    """Outside the namespace: there, an ordinary user's supermin takes the host's set-user-id programs for nobody's."""
+    if as_other:
+        user = request.getfixturevalue("other_user")
+        said, owner = look_as(user, trees), pwd.getpwnam(user).pw_uid
+    else:
+        said, owner = look(str(trees)), os.getuid()
     assert said["good"] == []
-    assert said["keys"] == ["0o100600", 0, 0, "ssh-ed25519 AAAA x\n"]
+    assert said["keys"] == ["0o100600", owner, "ssh-ed25519 AAAA x\n"]
     assert said["kernel size"] > 5_000_000
     assert said["bad"] == [
         "filesystem-features /",
