@@ -46,8 +46,8 @@ check: develop ## Format, lint, types, unit tests: under a minute.
 	@.venv/bin/mypy
 	@$(pytest) -n auto -m "not host and not slow and not live" tests/unit
 
-bench: develop ## Measure, and print the ratios.
-	@$(pytest) tests/bench -m "" -s
+bench: ami develop ## Measure, and print the ratios (minutes; best on a quiet machine).
+	@$(python) -m tests.bench
 
 golden: develop ## Rewrite the golden files; review the diff, and say in the commit why keys moved.
 	@$(pytest) -n auto tests/golden --rewrite-golden
