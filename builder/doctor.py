@@ -6,7 +6,6 @@ only promises it. All of them together take a second or two.
 """
 
 import fcntl
-import getpass
 import importlib.util
 import os
 import socket
@@ -236,7 +235,8 @@ def probe_store(scene: Scene) -> Iterator[Finding]:
     """The store can be written, and there is room in it."""
     place = _existing(scene.store)
     if not os.access(place, os.W_OK | os.X_OK):
-        yield _error("store", f"{place} cannot be written by {getpass.getuser()}", "choose another place with --store")
+        user = namespace.user_name()
+        yield _error("store", f"{place} cannot be written by {user}", "choose another place with --store")
         return
     room = os.statvfs(place)
     free = room.f_bavail * room.f_frsize

@@ -3,8 +3,7 @@
 import json
 import os
 import queue
-import signal
-import subprocess
+import shutil
 import sys
 import threading
 import time
@@ -14,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from builder.errors import BuilderError, Exit
-from builder.host import process
-from builder.host.namespace import TIED, inside, require_namespace
+from builder.errors import NO_SPACE, SPACE_HINT, BuilderError, Exit, of_the_disk
+from builder.host.namespace import require_namespace
+from builder.host.workers import Worker
 from builder.plan.decide import Action, Do
 from builder.plan.step import Plan, Step
 from builder.stages.registry import STAGES
@@ -76,10 +75,10 @@ class LocalExecutor:
         self.store = store
         self.place = place
         self.jobs = jobs or os.cpu_count() or 1
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Worker] = set()
         self._lock = threading.Lock()
         self._stopped = False
-        self._namespace_tried = False
+        self._before: dict[str, object] = {}
 
     def __enter__(self) -> "LocalExecutor":
         self.store.prepare()
@@ -89,11 +88,11 @@ class LocalExecutor:
         self.stop()
 
     def stop(self) -> None:
-        """Kill every running step; their namespaces die with them."""
+        """Kill every running step, with all that it started."""
         with self._lock:
             self._stopped = True
             for each in self._running:
-                each.send_signal(signal.SIGKILL)
+                each.kill()
 
     def execute(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> dict[str, Object]:
         """Run every action that says RUN, as soon as what it needs is finished.
@@ -102,6 +101,7 @@ class LocalExecutor:
         the first failure is raised at the end.
         """
         actions = tuple(actions)
+        self._before = {each.step.key: self.store.stamp(each.step.key) for each in actions}
         to_run = {each.step.key: each for each in actions if each.do is Do.RUN}
         done: dict[str, Object] = {}
         failed: dict[str, BuilderError] = {}
@@ -161,8 +161,10 @@ class LocalExecutor:
             outcome = error
         except Busy:
             outcome = Interrupted("interrupted")
+        except OSError as error:
+            outcome = of_the_disk(error) or _bug(step, error)
         except Exception as error:
-            outcome = BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
+            outcome = _bug(step, error)
         if isinstance(outcome, BuilderError):
             failure = outcome
             events.put(lambda: listener.failed(step, failure))
@@ -170,14 +172,13 @@ class LocalExecutor:
 
     def _run(self, action: Action, events: "queue.Queue[Any]", listener: Listener) -> Object:
         step = action.step
-        rebuild = step.remote or action.reason.startswith("asked for")
-        had = self.store.get(step.key).record.created if rebuild and self.store.has(step.key) else None
+        again = step.remote or action.reason.startswith("asked for")
         with self.store.lease(step.key, LEASE_SECONDS, stopped=lambda: self._stopped):
-            if self.store.has(step.key):
+            # What another build has made since this one was planned is as good as our own.
+            if self.store.has(step.key) and not (again and self.store.stamp(step.key) == self._before.get(step.key)):
                 other = self.store.get(step.key)
-                if not rebuild or (not step.remote and other.record.created != had):
-                    events.put(lambda: listener.finished(step, other, ran=False))
-                    return other
+                events.put(lambda: listener.finished(step, other, ran=False))
+                return other
             events.put(lambda: listener.started(step, action.reason))
             began = time.monotonic()
             with self.store.workspace(step.key) as room:
@@ -198,7 +199,7 @@ class LocalExecutor:
                     created=self.store.now(),
                     milliseconds=round((time.monotonic() - began) * 1000),
                 )
-                stored = self.store.put(record, room.output, replace=rebuild)
+                stored = self.store.put(record, room.output, replace=again)
             events.put(lambda: listener.finished(step, stored, ran=True))
             return stored
 
@@ -225,41 +226,23 @@ class LocalExecutor:
             surroundings=self.place.surroundings(self.store.trees, step.sources),
         )
         self.store.job_path(step.key).write_text(json.dumps(asdict(job)))  # what `ami-factory shell` looks into
-        if STAGES[step.stage].namespace and not self._namespace_tried:
-            # A worker that the kernel refuses a namespace would be waited for without end.
-            require_namespace()
-            self._namespace_tried = True
-        command = [sys.executable, "-m", "builder.worker"]
-        line = inside(command) if STAGES[step.stage].namespace else [*TIED, *command]
         with self._lock:
             if self._stopped:
                 raise Interrupted("interrupted")
-            worker = process.start(line, log=log)
+            worker = Worker([sys.executable, "-m", "builder.worker"], namespace=STAGES[step.stage].namespace, log=log)
             self._running.add(worker)
-        try:
-            return self._listen(worker, job, step, log, say)
-        finally:
-            with self._lock:
-                self._running.discard(worker)
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait()
+        with worker:
+            try:
+                worker.tell(json.dumps(asdict(job)).encode())
+                return self._listen(worker, step, log, say)
+            finally:
+                with self._lock:
+                    self._running.discard(worker)
 
     def _listen(
-        self,
-        worker: "subprocess.Popen[bytes]",
-        job: Job,
-        step: Step,
-        log: Path,
-        say: Callable[[Callable[[Listener], None]], None],
+        self, worker: Worker, step: Step, log: Path, say: Callable[[Callable[[Listener], None]], None]
     ) -> dict[str, Any]:
-        assert worker.stdin is not None and worker.stdout is not None
-        try:
-            worker.stdin.write(json.dumps(asdict(job)).encode())
-            worker.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once: the log says why
-        for line in worker.stdout:
+        for line in worker.lines():
             event = json.loads(line)
             if "progress" in event:
                 what, done, total, unit = event["progress"]
@@ -272,17 +255,13 @@ class LocalExecutor:
                 error = event["error"]
                 raise _failure(step, log, error["brief"], error["detail"], error["hint"], Exit(error["exit"]))
             elif "bug" in event:
-                raise _failure(
-                    step,
-                    log,
-                    f"unexpected {event['bug']}",
-                    "",
-                    "this is a bug of ours; the log has the traceback",
-                    Exit.BUILD,
-                )
+                hint = "this is a bug of ours; the log has the traceback"
+                raise _failure(step, log, f"unexpected {event['bug']}", "", hint, Exit.BUILD)
         if self._stopped:
             raise Interrupted("interrupted")
-        raise _failure(step, log, f"its process ended with exit code {worker.wait()}", "", "", Exit.BUILD)
+        if worker.namespace:
+            require_namespace()  # it may be that it never came to life
+        raise _failure(step, log, f"its process {_end(worker.exit_code())}", "", "", Exit.BUILD)
 
 
 def _next(events: "queue.Queue[Any]") -> Any:
@@ -294,10 +273,23 @@ def _next(events: "queue.Queue[Any]") -> Any:
             continue
 
 
+def _bug(step: Step, error: Exception) -> BuilderError:
+    return BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
+
+
+def _end(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
 def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Exit) -> StepFailed:
-    """What the user sees: the reason, the tail of the log, the log's path, and how to look inside."""
+    """What the user sees: the reason, the tail of the log, the log's path, and how to look inside.
+
+    A program that failed because the disk is full is this machine's failure, not the step's.
+    """
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     tail = "\n".join(lines[-LOG_TAIL_LINES:])
+    if code is Exit.BUILD and (NO_SPACE in tail or NO_SPACE in detail or not shutil.disk_usage(log).free):
+        brief, hint, code = f"{brief}: {NO_SPACE.lower()}", SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
     told.append(f"log: {log}")
     if STAGES[step.stage].namespace and step.stage not in ("repository", "verify"):

@@ -1,12 +1,15 @@
 """The process that a step runs in: a job comes in as JSON on stdin, events go out as JSON lines on stdout.
 
-Its stderr is the step's log. Jobs are plain data, so that a step can be carried to another machine.
+The job is one line, and stdin stays open behind it as long as somebody wants the result: its end is the worker's end,
+and that of what it started. Its stderr is the step's log. Jobs are plain data, so that a step can be carried to another
+machine.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from builder.canonical import to_plain
-from builder.errors import BuilderError
+from builder.errors import BuilderError, of_the_disk
 from builder.host import process
 from builder.stages.contract import Input, StageContext, Surroundings
 
@@ -46,18 +49,29 @@ def main() -> int:
         events.write(json.dumps(event) + "\n")
 
     try:
-        job = Job(**json.load(sys.stdin))
+        job = Job(**json.loads(sys.stdin.buffer.readline()))
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
         emit(result=run_job(job, emit))
+    # The event first, then the log: where the disk is full, the log cannot be written.
     except BuilderError as error:
+        emit(error=_plain(error))
         print(f"error: {error.brief}\n{error.detail}", file=sys.stderr)
-        emit(error={"brief": error.brief, "detail": error.detail, "hint": error.hint, "exit": int(error.exit)})
     except OSError as error:
+        emit(error=_plain(of_the_disk(error) or BuilderError(str(error))))
         traceback.print_exc()
-        emit(error=_os_error(error))
     except Exception as error:
-        traceback.print_exc()
         emit(bug=f"{type(error).__name__}: {error}")
+        traceback.print_exc()
     return 0
+
+
+def _end_with_stdin() -> None:
+    """When nobody wants the result any more: end, with every process of the namespace or of the session."""
+    while os.read(0, 1):
+        pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)  # of a namespace this is process 1, and the kernel ends the others
 
 
 def run_job(job: Job, emit: Any) -> Any:
@@ -86,16 +100,8 @@ def from_plain(kind: type[Any], data: Any) -> Any:
     return TypeAdapter(kind).validate_python(data)
 
 
-def _os_error(error: OSError) -> dict[str, Any]:
-    import errno
-
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return {
-        "brief": f"{error.filename or 'the disk'}: {error.strerror or error}",
-        "detail": "",
-        "hint": "free some space (ami-factory store gc), or use another place with --store" if full else "",
-        "exit": 3 if full else 1,
-    }
+def _plain(error: BuilderError) -> dict[str, Any]:
+    return {"brief": error.brief, "detail": error.detail, "hint": error.hint, "exit": int(error.exit)}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The private user, mount and PID namespace that all tree work runs in, for root and user alike."""
 
-import getpass
-from collections.abc import Sequence
+import os
+import pwd
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from builder.errors import HostError
@@ -13,8 +14,8 @@ NAMESPACE = (
     "setpriv", "--pdeathsig", "KILL",
     "unshare", "--map-auto", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 )  # fmt: skip
-# The same life line for programs that need no namespace.
-TIED = ("setpriv", "--pdeathsig", "KILL")
+SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
+ENOUGH_IDS = 65536
 
 
 def inside(command: Sequence[str | Path]) -> list[str]:
@@ -22,17 +23,50 @@ def inside(command: Sequence[str | Path]) -> list[str]:
     return [*NAMESPACE, "--", *(str(part) for part in command)]
 
 
+def subordinate_ids(path: Path) -> int:
+    """How many ids a file gives this user, who may stand in it by name or by number."""
+    names = {user_name(), str(os.getuid())}
+    return sum(count for name, _, count in _ranges(path) if name in names)
+
+
+def free_range(paths: Sequence[Path]) -> str:
+    """A range that nobody has in any of the files, as usermod takes it."""
+    first = max((start + count for path in paths for _, start, count in _ranges(path)), default=100000)
+    return f"{first}-{first + ENOUGH_IDS - 1}"
+
+
+def ids_remedy(lacking: Sequence[Path], paths: Sequence[Path] = SUBORDINATE) -> str:
+    """The command that gives this user ids in the files that lack them."""
+    options = " ".join(f"--add-{path.name}s {free_range(paths)}" for path in lacking)
+    return f"usermod {options} {user_name()}"
+
+
+def user_name() -> str:
+    """The user's name by the user database, not by variables of the environment; the number without an entry."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _ranges(path: Path) -> Iterator[tuple[str, int, int]]:
+    """name, first, count of each line that is well formed."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if first.isdigit() and count.isdigit():
+            yield name, int(first), int(count)
+
+
 def require_namespace() -> None:
     """HostError unless this user can make the namespace: subordinate ids, newuidmap, user namespaces allowed."""
-    user = getpass.getuser()
     process.require("newuidmap", "uidmap")
-    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
-        lines = path.read_text().splitlines() if path.exists() else []
-        if not any(line.startswith(f"{user}:") for line in lines):
-            raise HostError(
-                f"{path} has no subordinate ids for {user}",
-                hint=f"run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
-            )
+    lacking = [path for path in SUBORDINATE if subordinate_ids(path) < ENOUGH_IDS]
+    if lacking:
+        raise HostError(
+            f"{user_name()} has fewer than {ENOUGH_IDS} subordinate ids in {' and '.join(map(str, lacking))}",
+            hint=f"run: {ids_remedy(lacking)}",
+        )
     # First without an id map: where the kernel refuses the namespace, unshare 2.38 leaves the child behind that was to
     # write the map, and with it the pipes of its output: waiting for their end would take forever.
     for command in (["unshare", "--user", "true"], inside(["true"])):

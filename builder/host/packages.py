@@ -1,12 +1,12 @@
 """The Debian packages that the factory needs of its host, read from packages.conf beside this file."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.host import process
-
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIST = Path(__file__).with_name("packages.conf")
 
 
@@ -26,6 +26,11 @@ def required_packages() -> tuple[Package, ...]:
     return tuple(Package(name=name, sign=sign, purpose=purpose) for name, sign, purpose in lines)
 
 
+def search_path() -> str:
+    """Where programs are looked for: the usual places (an ordinary user's PATH lacks sbin), then the caller's."""
+    return f"{PATH}:{os.environ.get('PATH', '')}".rstrip(":")
+
+
 def is_there(sign: str, path: str) -> bool:
     """Whether a package's sign is found on this machine, with `path` as PATH."""
     if sign.startswith("/"):
@@ -35,5 +40,5 @@ def is_there(sign: str, path: str) -> bool:
 
 def missing_packages(present: Callable[[str, str], bool] = is_there) -> tuple[Package, ...]:
     """The packages of the list that this machine lacks."""
-    path = process.environment()["PATH"]
+    path = search_path()
     return tuple(each for each in required_packages() if not present(each.sign, path))

@@ -3,16 +3,19 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from builder.errors import BuilderError, HostError
+from builder.host.packages import PATH as PATH
+from builder.host.packages import required_packages, search_path
 
 # What programs see of the caller's environment, unless they are given their own.
 KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 _log: TextIO | None = None
@@ -24,10 +27,18 @@ def log_to(stream: TextIO) -> None:
     _log = stream
 
 
+def _note(text: str) -> None:
+    """Write to the log. A log that cannot be written (a full disk) must not be what a step fails of."""
+    if _log:
+        with suppress(OSError):
+            _log.write(text)
+            _log.flush()
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A small, fixed environment: C.UTF-8, UTC, the kept variables, then `extra`."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    kept["PATH"] = f"{PATH}:{kept.get('PATH', '')}".rstrip(":")
+    kept["PATH"] = search_path()
     return {"LC_ALL": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 
 
@@ -37,6 +48,12 @@ def require(tool: str, package: str) -> str:
     if found is None:
         raise HostError(f"{tool} is not installed", hint=f"run: apt-get install {package}")
     return found
+
+
+def _missing(program: str) -> HostError:
+    packages = [each.name for each in required_packages() if each.sign == program]
+    wanted = f"run: apt-get install {packages[0]}" if packages else "run: ami-factory doctor (it says what is missing)"
+    return HostError(f"{program} is not installed", hint=wanted)
 
 
 def run(
@@ -57,8 +74,7 @@ def run(
     raises HostError.
     """
     argv = [str(part) for part in command]
-    if _log:
-        print("+", shlex.join(argv), file=_log, flush=True)
+    _note(f"+ {shlex.join(argv)}\n")
     drain = _log if _log else subprocess.DEVNULL
     try:
         done = subprocess.run(
@@ -72,12 +88,11 @@ def run(
             check=False,
         )
     except FileNotFoundError as error:
-        raise HostError(
-            f"{argv[0]} is not installed", hint="run: make setup (or ami-factory doctor, to see what is missing)"
-        ) from error
-    if _log and capture and done.stderr:
-        _log.write(done.stderr.decode(errors="replace"))
-        _log.flush()
+        if cwd and not cwd.is_dir():
+            raise
+        raise _missing(argv[0]) from error
+    if capture and done.stderr:
+        _note(done.stderr.decode(errors="replace"))
     if check and done.returncode != 0:
         tail = done.stderr.decode(errors="replace").strip()[-2000:] if capture else ""
         raise BuilderError(f"{Path(argv[0]).name} failed with exit code {done.returncode}", detail=tail)
@@ -89,17 +104,29 @@ def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | 
 
     The caller's whole environment is passed on (credentials, proxies); the caller waits for it or kills it.
     """
+    argv = [str(part) for part in command]
     with log.open("ab") as stderr:
-        return subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise _missing(argv[0]) from error
 
 
 def attached(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
-    """Run an interactive program on the caller's own terminal, with `env` or the caller's; its exit code."""
-    return subprocess.run([str(part) for part in command], env=env, check=False).returncode
+    """Run an interactive program on the caller's own terminal, with `env` or the caller's; its exit code.
+
+    Ctrl-C is the program's meanwhile, as in system(3): the caller waits for it to end.
+    """
+    # A handler, not SIG_IGN: that would be inherited, where a handler is reset.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run([str(part) for part in command], env=env, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -63,7 +63,7 @@ class LocalStore:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("objects", "leases", "work", "trees", "logs", "history"):
-                (self.root / name).mkdir(exist_ok=True)
+                (self.root / name).mkdir(exist_ok=True, mode=0o700)  # also where --store names an open directory
         except OSError as error:
             raise HostError(
                 f"the store {self.root} cannot be written: {error.strerror}", hint="choose another place with --store"
@@ -72,6 +72,14 @@ class LocalStore:
 
     def has(self, key: str) -> bool:
         return (self.object_path(key) / "object.json").exists()
+
+    def stamp(self, key: str) -> tuple[int, int] | None:
+        """Tells an object from one that replaced it; None when there is none."""
+        try:
+            found = (self.object_path(key) / "object.json").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def get(self, key: str) -> Object:
         path = self.object_path(key)
@@ -126,7 +134,7 @@ class LocalStore:
         """Remove the workspaces of builds that are dead; returns what was removed."""
         swept = []
         work = self.root / "work"
-        for place in sorted(each for each in work.iterdir() if each.suffix != ".lock") if work.is_dir() else ():
+        for place in sorted({each.with_suffix("") for each in work.iterdir()}) if work.is_dir() else ():
             try:
                 with _locked(place.with_suffix(".lock"), at_once):
                     _discard(place)

@@ -158,7 +158,7 @@ def test_a_failure_stops_what_is_behind_it_and_nothing_else(store: LocalStore) -
     ("act", "brief", "code"),
     [
         pytest.param("bug", "x: unexpected RuntimeError: this was not foreseen", Exit.BUILD, id="a bug of ours"),
-        pytest.param("die", "x: its process ended", Exit.BUILD, id="a killed worker"),
+        pytest.param("die", "x: its process was killed by signal 9", Exit.BUILD, id="a killed worker"),
         pytest.param("full", "No space left on device", Exit.HOST, id="a full disk"),
     ],
 )
@@ -231,6 +231,15 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """Every process that a process started, and those that these started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():  # the executor starts workers in threads
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -243,12 +252,12 @@ def test_sigkill_leaves_no_process_and_the_next_build_no_files(store: LocalStore
     store.prepare()
     builder = start_builder(store, "spread", "namespace")
     wait_for(lambda: list((store.root / "work").glob("*/scratch/ready")))
-    unshares = processes_with("builder.worker")
-    assert unshares
+    started = descendants(builder.pid)
+    assert len(started) > 2
     builder.kill()
     builder.wait()
     wait_for(lambda: not processes_with("4242"))
-    wait_for(lambda: not set(unshares) & set(processes_with("builder.worker")))
+    wait_for(lambda: not any(Path(f"/proc/{each}").exists() for each in started))
     store.prepare()
     assert leftovers(store) == []
 
