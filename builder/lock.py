@@ -65,7 +65,7 @@ def load_lock(path: Path) -> Lock | None:
         table = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RecipeError(
             f"{path}: not a lock: {error}", hint="make it anew: ami-factory lock RECIPE --update"
         ) from None

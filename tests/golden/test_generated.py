@@ -1,7 +1,8 @@
 """Every file that we generate for Fedora and for the quickstart distribution, as far as no mirror is needed.
 
 The tree below /etc is made by the same functions that the stage calls, in an empty one that has the few files they
-look for. Fedora's sshd_config includes drop-ins and Fedora makes host keys itself; the other stands for one that does not.
+look for. Fedora's sshd_config includes drop-ins and Fedora makes host keys itself; the other stands for
+distributions that do not.
 """
 
 from pathlib import Path

@@ -1,0 +1,85 @@
+"""What compiling refuses. What it makes of a good recipe is golden, see tests/golden/test_plans.py."""
+
+from dataclasses import replace
+
+import pytest
+
+from builder.errors import RecipeError
+from builder.factory import Selection
+from builder.plan.compile import variants
+from tests.support.plans import TARGET, planned, prepared
+
+
+def test_variants_in_the_order_of_the_recipe() -> None:
+    recipe = prepared("quickstart").loaded.recipe.model_copy(
+        update={"architectures": ("x86_64", "i386"), "instance_types": ("m1.small", "m1.medium")}
+    )
+    assert [each.name for each in variants(recipe, TARGET)] == [
+        "quickstart-x86_64-pv-m1.small",
+        "quickstart-x86_64-pv-m1.medium",
+        "quickstart-i386-pv-m1.small",
+        "quickstart-i386-pv-m1.medium",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("picked", "said", "hint"),
+    [
+        pytest.param(
+            Selection(virtualization=("hvm",)), "virtualization hvm: not built yet", 'virtualization = ["pv"]', id="hvm"
+        ),
+        pytest.param(
+            Selection(architectures=("i386",), instance_types=("m1.large",)),
+            "m1.large cannot run i386",
+            "it runs x86_64",
+            id="32 bits on a large one",
+        ),
+        pytest.param(Selection(instance_types=("i2.xlarge",)), "i2.xlarge cannot run pv images", "hvm", id="hvm only"),
+        pytest.param(
+            Selection(instance_types=("m4.large",)), "m4.large boots from EBS only", "", id="no instance store"
+        ),
+        pytest.param(
+            Selection(instance_types=("m1.smal",)), '"m1.smal" is not an instance type', "", id="no such type"
+        ),
+    ],
+)
+def test_combinations_that_ec2_does_not_have(picked: Selection, said: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        planned(prepared("quickstart"), picked)
+    assert said in caught.value.brief
+    assert hint in caught.value.hint
+
+
+def test_a_region_without_a_kernel_image() -> None:
+    with pytest.raises(RecipeError) as caught:
+        planned(prepared("quickstart"), target=replace(TARGET, region="eu-north-1"))
+    assert caught.value.brief == "kernels/quickstart.toml: aki.x86_64: no kernel image (AKI) for eu-north-1"
+    assert "us-east-1" in caught.value.hint
+
+
+def test_an_architecture_that_the_recipe_does_not_have(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from builder.factory import Factory, Options
+    from tests.support.plans import Silent
+
+    ready = prepared("fedora")
+    options = Options(store=tmp_path_factory.mktemp("store"))
+    factory = Factory(options=options, listener=Silent(), say=lambda _: None)
+    with pytest.raises(RecipeError, match="i386 is not among the recipe's architectures") as caught:
+        factory.plan(ready, Selection(architectures=("i386",)))
+    assert caught.value.hint == "it has: x86_64"
+
+
+def test_the_name_is_checked_when_its_template_is_filled_in() -> None:
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe
+    register = recipe.register_.model_copy(update={"name": "{{ name }}:{{ key12 }}"})
+    with pytest.raises(RecipeError, match=r"register\.name"):
+        planned(ready, recipe=recipe.model_copy(update={"register_": register}))
+
+
+def test_a_long_description_is_cut_to_what_ec2_keeps() -> None:
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe
+    register = recipe.register_.model_copy(update={"description": "x" * 300})
+    plan = planned(ready, recipe=recipe.model_copy(update={"register_": register}))
+    assert plan.by_key[plan.goals[0][1]].spec["description"] == "x" * 255

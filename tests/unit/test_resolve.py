@@ -1,0 +1,114 @@
+"""Locking, with the effects given by the test."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import BuilderError, RecipeError
+from builder.lock import Lock, asks
+from builder.plan.step import Step
+from builder.resolve import Resolver, resolve
+from builder.stages.packages.spec import ResolveSpec
+from tests.support.plans import MADE, prepared
+
+
+class Effects:
+    """Answers from a lock, and notes what was asked."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        self.asked: list[Any] = []
+        self.answer: dict[str, Any] = {}
+
+    def sources(self, architecture: str, roots: tuple[str, ...]) -> Any:
+        self.asked.append(("sources", architecture, roots))
+        return self.lock.architectures[architecture].sources, (f"note of {architecture}",)
+
+    def make(self, steps: Iterable[Step]) -> None:
+        self.asked.append(("make", [each.label for each in steps]))
+
+    def resolve(
+        self, spec: ResolveSpec, inputs: tuple[tuple[str, Step], ...], keys: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        self.asked.append(("resolve", spec, [name for name, _ in inputs], dict(keys)))
+        known = self.lock.architectures[spec.architecture]
+        return {
+            "packages": [asdict(each) for each in known.packages],
+            "kernel_packages": [asdict(each) for each in known.kernel_packages],
+            **self.answer,
+        }
+
+    @property
+    def resolver(self) -> Resolver:
+        return Resolver(
+            sources=self.sources,
+            make=self.make,
+            resolve=self.resolve,
+            signing_key=lambda: MADE.signing_key,
+            definition=lambda: MADE.definition,
+        )
+
+
+def test_a_repacked_distribution_is_made_before_dnf_is_asked() -> None:
+    ready = prepared("quickstart")
+    assert ready.lock is not None
+    recipe = ready.loaded.recipe.model_copy(update={"architectures": ("x86_64", "i386")})
+    kernel = ready.loaded.kernel
+    effects = Effects(ready.lock)
+    made = resolve(recipe, kernel, ready.key_files, ready.sources.keys, effects.resolver)
+
+    assert [each[0] for each in effects.asked] == ["sources", "make", "resolve"] * 2
+    assert effects.asked[0] == (
+        "sources",
+        "x86_64",
+        (*recipe.distribution.packages, "linux-image-cloud-amd64", "initramfs-tools"),
+    )
+    assert effects.asked[1] == ("make", ["repository.quickstart"])
+    asked = effects.asked[2]
+    assert asked[1].packages == recipe.distribution.packages
+    assert asked[1].kernel_packages == ("linux-image-cloud-amd64", "initramfs-tools")
+    assert asked[2:] == (["repository.quickstart"], {})
+    assert made == Lock(
+        recipe="quickstart",
+        asks=asks(recipe, kernel, ready.sources.keys),
+        architectures={
+            name: replace(each, notes=(f"note of {name}",)) for name, each in ready.lock.architectures.items()
+        },
+    )
+
+
+def test_a_distribution_with_mirrors_needs_nothing_made() -> None:
+    ready = prepared("fedora")
+    assert ready.lock is not None
+    effects = Effects(ready.lock)
+    made = resolve(ready.loaded.recipe, ready.loaded.kernel, ready.key_files, ready.sources.keys, effects.resolver)
+    assert made.architectures == ready.lock.architectures
+    ((kind, spec, inputs, keys),) = effects.asked
+    assert (kind, inputs) == ("resolve", [])
+    assert spec.excludes == ("plymouth", "linux-firmware")
+    digest = ready.sources.keys["RPM-GPG-KEY-fedora-43-primary"]
+    assert [each.keys for each in spec.repositories] == [(digest,)] * 2
+    assert {each: Path(path).name for each, path in keys.items()} == {digest: "RPM-GPG-KEY-fedora-43-primary"}
+
+
+def test_an_architecture_that_the_kernel_does_not_have() -> None:
+    ready = prepared("fedora")
+    assert ready.lock is not None
+    recipe = ready.loaded.recipe.model_copy(update={"architectures": ("i386",)})
+    with pytest.raises(RecipeError, match="kernel fedora has no packages for i386"):
+        resolve(recipe, ready.loaded.kernel, ready.key_files, ready.sources.keys, Effects(ready.lock).resolver)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"packages": [{"name": "bash"}]}, {"kernel_packages": [{"name": "linux", "colour": "red"}]}]
+)
+def test_an_answer_that_is_none(answer: dict[str, Any]) -> None:
+    ready = prepared("fedora")
+    assert ready.lock is not None
+    effects = Effects(ready.lock)
+    effects.answer = answer
+    with pytest.raises(BuilderError, match="the package resolver's answer"):
+        resolve(ready.loaded.recipe, ready.loaded.kernel, ready.key_files, ready.sources.keys, effects.resolver)
