@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from builder.errors import BuilderError, HostError
-from builder.host.packages import PATH as PATH
-from builder.host.packages import required_packages, search_path
+from builder.host import packages
 
 # What programs see of the caller's environment, unless they are given their own.
 KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+PATH = packages.PATH
 
 
 _log: TextIO | None = None
@@ -38,7 +38,7 @@ def _note(text: str) -> None:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A small, fixed environment: C.UTF-8, UTC, the kept variables, then `extra`."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    kept["PATH"] = search_path()
+    kept["PATH"] = packages.search_path()
     return {"LC_ALL": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 
 
@@ -51,8 +51,8 @@ def require(tool: str, package: str) -> str:
 
 
 def _missing(program: str) -> HostError:
-    packages = [each.name for each in required_packages() if each.sign == program]
-    wanted = f"run: apt-get install {packages[0]}" if packages else "run: ami-factory doctor (it says what is missing)"
+    named = [each.name for each in packages.required_packages() if each.sign == program]
+    wanted = f"run: apt-get install {named[0]}" if named else "run: ami-factory doctor (it says what is missing)"
     return HostError(f"{program} is not installed", hint=wanted)
 
 
