@@ -266,7 +266,12 @@ def install(repository: str, root: str, packages: list[str]) -> str:
     )
     done = process.run(
         ["dnf", "-y", "-c", home / "dnf.conf", f"--installroot={tree}", "--releasever=12", "install", *packages],
-        env={"HOME": str(home), "PATH": process.PATH, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(TIME)},
+        env={
+            "HOME": str(home),
+            "PATH": process.environment()["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "SOURCE_DATE_EPOCH": str(TIME),
+        },
         clean=True,
         capture=True,
         check=False,
