@@ -28,7 +28,7 @@ from builder.stages.customise.spec import Script
 from builder.stages.packages.spec import ResolveSpec
 from builder.stages.repository.definition import definition_digest
 from builder.stages.repository.signing import make_signing_key, secret_key_file
-from builder.stages.repository.spec import SourcesSpec
+from builder.stages.repository.spec import RepositorySpec, SourcesSpec
 from builder.stages.values import SourcePackage
 from builder.store.contract import Object
 from builder.store.local import LocalStore
@@ -118,7 +118,7 @@ class Factory:
             keys=keys,
         )
         lock = load_lock(lock_path(loaded.path))
-        stale = lock is not None and lock.asks != asks(recipe, loaded.kernel, keys)
+        stale = lock is not None and lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe))
         return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
 
     def lock(self, prepared: Prepared, *, update: bool = False) -> Prepared:
@@ -131,7 +131,9 @@ class Factory:
         recipe = prepared.loaded.recipe
         with LocalExecutor(self.store, self._place(recipe, None), jobs=self.options.jobs) as executor:
             resolver = self._resolver(executor)
-            fresh = resolve(recipe, prepared.loaded.kernel, prepared.key_files, prepared.sources.keys, resolver)
+            fresh = resolve(
+                recipe, prepared.loaded.kernel, prepared.key_files, prepared.sources.keys, resolver, repacked(recipe)
+            )
         write_lock(lock_path(prepared.loaded.path), fresh)
         return replace(prepared, lock=fresh, stale=False)
 
@@ -300,6 +302,13 @@ def kernels_directory() -> Path:
 def region_directory() -> Path:
     """Where the local region lives."""
     return state_directory() / "region"
+
+
+def repacked(recipe: Recipe) -> str:
+    """What decides how .deb files become RPMs; "" for a recipe that repacks none."""
+    if not any(each.repack for each in recipe.distribution.repositories):
+        return ""
+    return f"{RepositorySpec.VERSION}:{definition_digest()}"
 
 
 def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:

@@ -48,15 +48,20 @@ def lock_path(recipe: Path) -> Path:
     return recipe.with_suffix(".lock")
 
 
-def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str]) -> str:
-    """Digest of what decides the resolution. `keys`: GPG key file to its SHA-256."""
-    return digest_of(
-        {
-            "distribution": recipe.distribution.model_dump(mode="json"),
-            "kernel": {name: list(kernel.packages.get(name, ())) for name in recipe.architectures},
-            "keys": dict(keys),
-        }
-    )
+def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str], repacked: str = "") -> str:
+    """Digest of what decides the resolution.
+
+    `keys`: GPG key file to its SHA-256. `repacked`: digest of how .deb files become RPMs, for a recipe that has them;
+    another way makes other packages of the same names.
+    """
+    table = {
+        "distribution": recipe.distribution.model_dump(mode="json"),
+        "kernel": {name: list(kernel.packages.get(name, ())) for name in recipe.architectures},
+        "keys": dict(keys),
+    }
+    if repacked:
+        table["repacked"] = repacked
+    return digest_of(table)
 
 
 def load_lock(path: Path) -> Lock | None:

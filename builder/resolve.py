@@ -30,9 +30,14 @@ class Resolver:
 
 
 def resolve(
-    recipe: Recipe, kernel: Kernel, key_files: Mapping[str, Path], keys: Mapping[str, str], resolver: Resolver
+    recipe: Recipe,
+    kernel: Kernel,
+    key_files: Mapping[str, Path],
+    keys: Mapping[str, str],
+    resolver: Resolver,
+    repacked: str = "",
 ) -> Lock:
-    """Resolve every architecture of the recipe anew."""
+    """Resolve every architecture of the recipe anew. `keys` and `repacked`: see lock.asks."""
     architectures: dict[str, ArchitectureLock] = {}
     for architecture in recipe.architectures:
         kernel_names = kernel.packages.get(architecture)
@@ -42,7 +47,7 @@ def resolve(
                 hint=f"add packages.{architecture} to kernels/{kernel.name}.toml, or leave {architecture} out",
             )
         architectures[architecture] = _resolve_one(recipe, architecture, kernel_names, key_files, keys, resolver)
-    return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys), architectures=architectures)
+    return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys, repacked), architectures=architectures)
 
 
 def _resolve_one(

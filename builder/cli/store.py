@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 import time
+from itertools import zip_longest
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +13,8 @@ from builder.cli import options as o
 from builder.cli import output
 from builder.cli.usage import NoVerbIsHelp
 from builder.errors import BuilderError
-from builder.host.namespace import remove_tree
+from builder.formats.blocks import block_digests, parse_blocks
+from builder.host.layers import forget_unused_trees
 from builder.store.contract import Object
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The store of finished outputs.")
@@ -75,7 +78,7 @@ def gc(
             with place.lease(each.record.key):
                 shutil.rmtree(each.path)
             removed.append(each.record.key)
-    remove_tree(*(place.trees.iterdir() if place.trees.is_dir() else ()))
+    forget_unused_trees(place.trees)
     if json:
         output.document("store-gc", removed=removed)
     else:
@@ -113,4 +116,18 @@ def _damage(each: Object) -> list[str]:
             continue
         if actual != digest:
             found.append(f"{path}: its digest is {actual[:12]}..., the record says {digest[:12]}...")
-    return found
+    return found + ([] if found else _image_damage(each.path))
+
+
+def _image_damage(place: Path) -> list[str]:
+    """An image is known by its blocks: the first one that is not what the list says."""
+    image, listed = place / "disk.raw", place / "blocks"
+    if not listed.exists():
+        return []
+    expected = parse_blocks(listed.read_bytes())
+    with image.open("rb") as file:
+        size = image.stat().st_size
+        for number, pair in enumerate(zip_longest(expected, block_digests(file.fileno(), size))):
+            if pair[0] != pair[1]:
+                return [f"{image}: block {number} of 512 KiB is not what it was"]
+    return []
