@@ -114,7 +114,7 @@ def test_a_lock_fits_as_long_as_the_same_is_asked() -> None:
 
 
 def test_a_recipe_says_when_its_lock_no_longer_fits(tmp_path: Path) -> None:
-    from builder.factory import Factory, Options
+    from builder.factory import Factory, repacked, Options
     from tests.support.plans import ROOT, Silent
 
     recipe = tmp_path / "web.toml"
@@ -125,7 +125,9 @@ def test_a_recipe_says_when_its_lock_no_longer_fits(tmp_path: Path) -> None:
 
     lock = load_lock(LOCK)
     assert lock is not None
-    fitting = replace(lock, asks=asks(first.loaded.recipe, first.loaded.kernel, first.sources.keys))
+    fitting = replace(
+        lock, asks=asks(first.loaded.recipe, first.loaded.kernel, first.sources.keys, repacked(first.loaded.recipe))
+    )
     write_lock(first.lock_path, fitting)
     assert factory.prepare(recipe).lock == fitting
 
