@@ -41,6 +41,7 @@ class Job:
 def main() -> int:
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # a stray print, or a program's output, must not be taken for an event
+    sys.stdout = sys.stderr  # and stands in the log at once: after its result a worker may not live to flush it
     process.log_to(sys.stderr)
     # As process 1 of its namespace a worker would not see Ctrl-C at all; elsewhere the executor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
