@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Naming = Literal["sd", "xvd"]
-DEVICE_TIMEOUT = 10  # seconds; a disk that is attached shows up with the root disk
+DEVICE_TIMEOUT = 30  # seconds; disks show up with the root disk, but udev tells of them late on a machine under load
 OPTIONAL = f"nofail,x-systemd.device-timeout={DEVICE_TIMEOUT}"
 ROOT_OPTIONS = "defaults,noatime"
 

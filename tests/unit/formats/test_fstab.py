@@ -8,11 +8,11 @@ from builder.formats.fstab import Explained, Line, explain_fstab, fstab, guest_n
 HEAD = "# Written by ami-factory for the disks of the instance type. Optional disks never hold up a boot.\n"
 ROOT = "/dev/xvda1\t/\text4\tdefaults,noatime\t0\t1\n"
 PARTITIONED = (
-    "/dev/xvda2\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=10\t0\t0\n"
-    "/dev/xvda3\tnone\tswap\tsw,nofail,x-systemd.device-timeout=10\t0\t0\n"
+    "/dev/xvda2\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=30\t0\t0\n"
+    "/dev/xvda3\tnone\tswap\tsw,nofail,x-systemd.device-timeout=30\t0\t0\n"
 )
-WAIT = "the boot does not wait for it (10 s in the background)"
-MNT = "/dev/xvdb\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=10\t0\t0\n"
+WAIT = "the boot does not wait for it (30 s in the background)"
+MNT = "/dev/xvdb\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=30\t0\t0\n"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_round_trip(device: str, mount_point: str, options: str, check: int) -> 
         ("nofail", False),
         ("x-systemd.device-timeout=1", False),
         ("noauto", True),
-        ("nofail,x-systemd.device-timeout=10", True),
+        ("nofail,x-systemd.device-timeout=30", True),
     ],
 )
 def test_optional(options: str, optional: bool) -> None:
