@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
@@ -25,6 +26,11 @@ from builder.worker import Job
 
 LEASE_SECONDS = 60.0
 LOG_TAIL_LINES = 15
+LONGEST_LINE = 200
+LEAST_SPACE = 64 * 1024
+"""Bytes. With less free than this, whatever went wrong went wrong for want of space."""
+# What programs say on a full disk: all but SQLite (rpm's database) and rpm say it in strerror's words.
+_FULL = re.compile(f"{NO_SPACE}|database or disk is full|needs [0-9]+[KMG]?B more space on")
 
 
 class Listener(Protocol):
@@ -261,7 +267,8 @@ class LocalExecutor:
             raise Interrupted("interrupted")
         if worker.namespace:
             require_namespace()  # it may be that it never came to life
-        raise _failure(step, log, f"its process {_end(worker.exit_code())}", "", "", Exit.BUILD)
+        hint = "somebody or something killed it; for want of memory the kernel does (see dmesg)"
+        raise _failure(step, log, f"its process ended early, with exit code {worker.exit_code()}", "", hint, Exit.BUILD)
 
 
 def _next(events: "queue.Queue[Any]") -> Any:
@@ -277,8 +284,9 @@ def _bug(step: Step, error: Exception) -> BuilderError:
     return BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
 
 
-def _end(code: int) -> str:
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+def shorten(line: str) -> str:
+    """A line of a log as it is shown: command lines can be very long."""
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 2]} …"
 
 
 def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Exit) -> StepFailed:
@@ -287,8 +295,10 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
     A program that failed because the disk is full is this machine's failure, not the step's.
     """
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    tail = "\n".join(lines[-LOG_TAIL_LINES:])
-    if code is Exit.BUILD and (NO_SPACE in tail or NO_SPACE in detail or not shutil.disk_usage(log).free):
+    if lines and lines[-1] == f"error: {brief}":
+        lines.pop()
+    tail = "\n".join(shorten(line) for line in lines[-LOG_TAIL_LINES:])
+    if code is Exit.BUILD and (_FULL.search(f"{tail}\n{detail}") or shutil.disk_usage(log.parent).free < LEAST_SPACE):
         brief, hint, code = f"{brief}: {NO_SPACE.lower()}", SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
     told.append(f"log: {log}")

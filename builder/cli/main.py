@@ -1,6 +1,7 @@
 """The command ami-factory: its verbs, and the one place where errors become exit codes."""
 
 import os
+import signal
 import sys
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from builder import __version__
 from builder.cli import build, explain, look, output, recipe, region, store
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
-from builder.errors import BuilderError, Exit
+from builder.errors import BuilderError, Exit, of_the_disk
 
 app = typer.Typer(
     name="ami-factory",
@@ -54,6 +55,10 @@ def main() -> None:
 
 
 def _run() -> int:
+    # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
+    # Ctrl-C itself too, where a shell has started the command in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         return _outcome()
     except BrokenPipeError:
@@ -63,7 +68,7 @@ def _run() -> int:
 
 def _outcome() -> int:
     try:
-        outcome = app(standalone_mode=False)
+        outcome = app(standalone_mode=False, prog_name="ami-factory")
         return int(outcome) if isinstance(outcome, int) else 0
     except BuilderError as error:
         return _interrupted() if error.exit is Exit.INTERRUPTED else _failed(error)
@@ -73,6 +78,8 @@ def _outcome() -> int:
         return _failed(told(error))
     except BrokenPipeError:
         raise
+    except OSError as error:
+        return _failed(of_the_disk(error) or _bug(error))
     except Exception as error:
         return _failed(_bug(error))
 

@@ -158,7 +158,7 @@ def test_a_failure_stops_what_is_behind_it_and_nothing_else(store: LocalStore) -
     ("act", "brief", "code"),
     [
         pytest.param("bug", "x: unexpected RuntimeError: this was not foreseen", Exit.BUILD, id="a bug of ours"),
-        pytest.param("die", "x: its process was killed by signal 9", Exit.BUILD, id="a killed worker"),
+        pytest.param("die", "x: its process ended early, with exit code -9", Exit.BUILD, id="a killed worker"),
         pytest.param("full", "No space left on device", Exit.HOST, id="a full disk"),
     ],
 )
