@@ -69,6 +69,8 @@ def _run() -> int:
 def _outcome() -> int:
     try:
         outcome = app(standalone_mode=False, prog_name="ami-factory")
+        if outcome == Exit.INTERRUPTED:  # what Typer makes of a KeyboardInterrupt, without a word
+            return _interrupted()
         return int(outcome) if isinstance(outcome, int) else 0
     except BuilderError as error:
         return _interrupted() if error.exit is Exit.INTERRUPTED else _failed(error)
