@@ -147,6 +147,12 @@ class Factory:
             )
         recipe = prepared.loaded.recipe
         target = self.target(recipe)
+        for name in selection.architectures:
+            if name not in prepared.lock.architectures:
+                raise RecipeError(
+                    f"{name} is not among the recipe's architectures",
+                    hint=f"it has: {', '.join(prepared.lock.architectures)}",
+                )
         wanted = variants(
             recipe,
             target,
@@ -154,12 +160,6 @@ class Factory:
             instance_types=selection.instance_types,
             virtualization=selection.virtualization,
         )
-        for variant in wanted:
-            if variant.architecture not in prepared.lock.architectures:
-                raise RecipeError(
-                    f"{variant.architecture} is not among the recipe's architectures",
-                    hint=f"it has: {', '.join(prepared.lock.architectures)}",
-                )
         made = Made()
         if any(each.repack for each in recipe.distribution.repositories):
             made = Made(signing_key=make_signing_key(state_directory()), definition=definition_digest())

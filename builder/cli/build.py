@@ -157,13 +157,12 @@ def plan(
 
 def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
     """Every step as a line: label, what is done, short key, reason; the variants it serves when not all."""
+    from builder.cli.summary import variant_words
+
     rows = []
     for each in actions:
-        some = len(each.step.variants) < len(plan.variants)
-        types = ", ".join(name.removeprefix(f"{plan.variants[0].recipe}-") for name in each.step.variants)
-        rows.append(
-            (each.step.label, each.do.value, each.step.key[:12], each.reason + (f"  [{types}]" if some else ""))
-        )
+        words = variant_words(each.step.variants, len(plan.variants))
+        rows.append((each.step.label, each.do.value, each.step.key[:12], each.reason + (f"  {words}" if words else "")))
     return output.table(rows)
 
 

@@ -1,6 +1,5 @@
 """The command ami-factory: its verbs, and the one place where errors become exit codes."""
 
-import os
 import signal
 import sys
 
@@ -57,16 +56,10 @@ def main() -> None:
 def _run() -> int:
     # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
     # Ctrl-C itself too, where a shell has started the command in the background with SIGINT ignored.
+    # nohup is taken at its word.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        return _outcome()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: nothing to say to it any more
-        return int(Exit.DONE)
-
-
-def _outcome() -> int:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         outcome = app(standalone_mode=False, prog_name="ami-factory")
         if outcome == Exit.INTERRUPTED:  # what Typer makes of a KeyboardInterrupt, without a word
@@ -78,8 +71,6 @@ def _outcome() -> int:
         return _interrupted()
     except UsageError as error:
         return _failed(told(error))
-    except BrokenPipeError:
-        raise
     except OSError as error:
         return _failed(of_the_disk(error) or _bug(error))
     except Exception as error:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from builder.errors import BuilderError
 
@@ -24,14 +24,24 @@ def styled(text: str, style: str, stream: Any = None) -> str:
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour_wanted(stream) else text
 
 
+def _write(text: str, stream: TextIO) -> None:
+    """A line. A reader that went away (`| head -1`) is told no more; what the verb does goes on."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def say(text: str = "") -> None:
     """A line for people."""
-    print(text, file=sys.stderr, flush=True)
+    _write(text, sys.stderr)
 
 
 def result(text: str) -> None:
     """A line of the result."""
-    print(text, flush=True)
+    _write(text, sys.stdout)
 
 
 def survive_any_encoding() -> None:
@@ -47,7 +57,7 @@ _documents: list[str] = []  # kinds of what was printed: one at most
 def document(kind: str, **content: Any) -> None:
     """The one JSON document of a verb, in ASCII: no locale can spoil it. builder/cli/schemas/KIND.json describes it."""
     _documents.append(kind)
-    print(json.dumps({"format": FORMAT, "kind": kind, **content}, indent=2), flush=True)
+    _write(json.dumps({"format": FORMAT, "kind": kind, **content}, indent=2), sys.stdout)
 
 
 def error_document(error: BuilderError) -> None:

@@ -1,6 +1,6 @@
 """What a build says at its end: the stages, where things are, what to type next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def _step_report(action: Action, done: Mapping[str, Object], store: LocalStore) 
     record = object_.record if object_ else None
     return {
         "label": step.label,
+        "variants": list(step.variants),
         "key": step.key,
         "action": action.do.value,
         "reason": action.reason,
@@ -80,12 +81,14 @@ def _bytes(stage: str, result: Mapping[str, Any]) -> int:
 
 def summary_text(report: Mapping[str, Any]) -> str:
     """For people, on stderr."""
+    every = {name for each in report["steps"] for name in each["variants"]}
     rows = [
         (
             each["label"],
             each["action"],
             seconds(each["milliseconds"]) if each["action"] == "run" else "",
             size(each["bytes"]) if each["bytes"] else "",
+            variant_words(each["variants"], len(every)),
         )
         for each in report["steps"]
         if each["action"] != "skip"
@@ -101,6 +104,13 @@ def summary_text(report: Mapping[str, Any]) -> str:
     lines.append(f"store: {report['store']}")
     lines += _next_steps(report)
     return "\n".join(lines)
+
+
+def variant_words(variants: Sequence[str], of: int) -> str:
+    """Whom a step serves, in brackets; empty for all of them. A variant's name begins with the recipe's."""
+    if len(variants) == of:
+        return ""
+    return f"[{', '.join('-'.join(name.rsplit('-', 3)[1:]) for name in variants)}]"
 
 
 def _next_steps(report: Mapping[str, Any]) -> list[str]:

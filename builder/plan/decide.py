@@ -1,6 +1,6 @@
 """From a plan and what was observed to actions: what to do about each step, and why. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -61,11 +61,11 @@ def decide(
     `history` is by variant name and step label. `until` makes the last step of that stage the goal; `rebuild` runs
     that stage and the local ones behind it although they are there.
     """
-    again = _behind(plan, rebuild)
-    wanted: dict[str, None] = {}
     goals = (
         [each for each in plan.steps if each.stage == until] if until else [plan.by_key[key] for _, key in plan.goals]
     )
+    again = _behind(plan, rebuild) & _needed_by(plan, goals)
+    wanted: dict[str, None] = {}
     pending = [*goals, *(plan.by_key[key] for key in again)]
     while pending:
         each = pending.pop()
@@ -82,6 +82,18 @@ def _behind(plan: Plan, stage: str) -> frozenset[str]:
     for each in plan.steps:
         if not each.remote and (each.stage == stage or any(key in found for _, key in each.inputs)):
             found.add(each.key)
+    return frozenset(found)
+
+
+def _needed_by(plan: Plan, goals: Iterable[Step]) -> frozenset[str]:
+    """Keys of the goals and of all that they are made of or wait for."""
+    found: set[str] = set()
+    pending = list(goals)
+    while pending:
+        each = pending.pop()
+        if each.key not in found:
+            found.add(each.key)
+            pending += plan.needs(each)
     return frozenset(found)
 
 
