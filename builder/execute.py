@@ -299,7 +299,8 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
         lines.pop()
     tail = "\n".join(shorten(line) for line in lines[-LOG_TAIL_LINES:])
     if code is Exit.BUILD and (_FULL.search(f"{tail}\n{detail}") or shutil.disk_usage(log.parent).free < LEAST_SPACE):
-        brief, hint, code = f"{brief}: {NO_SPACE.lower()}", SPACE_HINT, Exit.HOST
+        detail = "\n".join(part for part in (brief, detail or tail) if part)
+        brief, hint, code = NO_SPACE.lower(), SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
     told.append(f"log: {log}")
     if STAGES[step.stage].namespace and step.stage not in ("repository", "verify"):

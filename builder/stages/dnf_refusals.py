@@ -3,11 +3,16 @@
 import re
 from collections.abc import Sequence
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, HostError
 from builder.stages.values import PackageSource
 
 _UPDATE = "run: ami-factory lock RECIPE --update"
 _TAIL = 4000
+# These are about this machine, its network or its disk; all others are about the recipe or its repositories.
+_UNREACHABLE = "repository {repo} cannot be reached{at}"
+_NOT_DOWNLOADED = "{file} cannot be downloaded from any mirror"
+_NO_SPACE = "no space for the packages"
+_OF_THE_HOST = (_UNREACHABLE, _NOT_DOWNLOADED, _NO_SPACE)
 
 
 def explain(said: str, sources: Sequence[PackageSource] = ()) -> BuilderError:
@@ -16,7 +21,8 @@ def explain(said: str, sources: Sequence[PackageSource] = ()) -> BuilderError:
     for pattern, brief, hint in _REFUSALS:
         found = re.search(pattern, said, re.MULTILINE)
         if found:
-            return BuilderError(_fill(brief, found, sources), detail=detail, hint=hint)
+            kind = HostError if brief in _OF_THE_HOST else BuilderError
+            return kind(_fill(brief, found, sources), detail=detail, hint=hint)
     return BuilderError("dnf could not install the packages", detail=detail, hint="the log has all that dnf said")
 
 
@@ -61,12 +67,12 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     (r"Error: GPG check FAILED", "a package's signature is wrong", "make or fetch the repository anew"),
     (
         r"metadata for repo(?:sitory)? '(?P<repo>[^']+)'",
-        "repository {repo} cannot be reached{at}",
+        _UNREACHABLE,
         "check its address in the recipe, and the network (https_proxy, http_proxy and no_proxy are passed on)",
     ),
     (
         r"Cannot download (?P<file>\S+?):",
-        "{file} cannot be downloaded from any mirror",
+        _NOT_DOWNLOADED,
         "try again; if it is gone from the repository, run: ami-factory lock RECIPE --update",
     ),
     (
@@ -74,5 +80,5 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
         "{package} is in the lock, but no longer in the repositories",
         _UPDATE,
     ),
-    (r"No space left on device|needs \d+\w+ more space", "no space for the packages", "free some, or use --store"),
+    (r"No space left on device|needs \d+\w+ more space", _NO_SPACE, "free some, or use --store"),
 )
