@@ -87,13 +87,14 @@ class Bench:
     """A directory with the recipe, and the command, run with directories of its own."""
 
     path: Path
+    name: str = "tiny"
     prefix: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
 
     @property
     def recipe(self) -> Path:
-        return self.path / "recipes" / "tiny.toml"
+        return self.path / "recipes" / f"{self.name}.toml"
 
     @property
     def store(self) -> Path:
@@ -137,7 +138,7 @@ class Bench:
         """The command to its end; its output is shown when a test fails."""
         started = self.start(*arguments, **more)
         try:
-            out, err = started.communicate(stdin, timeout=120)
+            out, err = started.communicate(stdin, timeout=300)
         finally:
             started.kill()
         sys.stdout.write(out)
