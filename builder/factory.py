@@ -5,12 +5,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.catalog.certificates import certificate_of
 from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
-from builder.execute import Listener, LocalExecutor, Place
 from builder.history import History
 from builder.identity import Identity, load_identity
 from builder.lock import Lock, asks, load_lock, lock_path, write_lock
@@ -22,7 +21,6 @@ from builder.recipe.files import collect, find_source, script_text
 from builder.recipe.load import Loaded, load_recipe
 from builder.recipe.model import Recipe
 from builder.region.identity import identity as region_identity
-from builder.resolve import Resolver, resolve
 from builder.stages.contract import Surroundings
 from builder.stages.customise.spec import Script
 from builder.stages.packages.spec import ResolveSpec
@@ -32,6 +30,10 @@ from builder.stages.repository.spec import RepositorySpec, SourcesSpec
 from builder.stages.values import SourcePackage
 from builder.store.contract import Object
 from builder.store.local import LocalStore
+
+if TYPE_CHECKING:  # only what runs or locks pays for these
+    from builder.execute import Listener, LocalExecutor, Place
+    from builder.resolve import Resolver
 
 LOCAL = "local"
 
@@ -92,7 +94,7 @@ class Factory:
     """One invocation: options, places, and what was read so far."""
 
     options: Options
-    listener: Listener
+    listener: "Listener"
     say: Callable[[str], None]
 
     @property
@@ -129,6 +131,9 @@ class Factory:
         if prepared.lock is not None and not update:
             return prepared
         recipe = prepared.loaded.recipe
+        from builder.execute import LocalExecutor
+        from builder.resolve import resolve
+
         with LocalExecutor(self.store, self._place(recipe, None), jobs=self.options.jobs) as executor:
             resolver = self._resolver(executor)
             fresh = resolve(
@@ -178,6 +183,8 @@ class Factory:
         """Do it. Returns the objects of all steps that are finished now, by key."""
         done: dict[str, Object] = {}
         if any(each.do is Do.RUN for each in actions):
+            from builder.execute import LocalExecutor
+
             with LocalExecutor(
                 self.store, self._place(recipe, self.endpoint_url()), jobs=self.options.jobs
             ) as executor:
@@ -261,7 +268,9 @@ class Factory:
         """The region, for people."""
         return f"{self.options.region} (emulated)" if self.options.region == LOCAL else self.options.region
 
-    def _place(self, recipe: Recipe, endpoint_url: str | None) -> Place:
+    def _place(self, recipe: Recipe, endpoint_url: str | None) -> "Place":
+        from builder.execute import Place
+
         state = state_directory()
         return Place(
             state=state,
@@ -271,7 +280,9 @@ class Factory:
             secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
         )
 
-    def _resolver(self, executor: LocalExecutor) -> Resolver:
+    def _resolver(self, executor: "LocalExecutor") -> "Resolver":
+        from builder.resolve import Resolver
+
         state = state_directory()
 
         def ask_dnf(

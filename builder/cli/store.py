@@ -14,7 +14,6 @@ from builder.cli import output
 from builder.cli.usage import NoVerbIsHelp
 from builder.errors import BuilderError
 from builder.formats.blocks import block_digests, parse_blocks
-from builder.host.layers import forget_unused_trees
 from builder.store.contract import Object
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The store of finished outputs.")
@@ -68,6 +67,8 @@ def gc(
     Nothing is lost for good: a removed object is made again when a build needs it. Objects that a build is making or
     that the last build of a variant used are kept, unless --all.
     """
+    from builder.host.layers import forget_unused_trees
+
     place = o.factory(store=store).store
     place.prepare()
     kept = set() if all_ else place.used_last()
