@@ -284,6 +284,11 @@ def _bug(step: Step, error: Exception) -> BuilderError:
     return BuilderError(f"{step.label}: {type(error).__name__}: {error}", hint="this is a bug of ours")
 
 
+def _is_full(place: Path) -> bool:
+    found = shutil.disk_usage(place)
+    return 0 < found.total and found.free < LEAST_SPACE  # a file system in memory may know neither
+
+
 def shorten(line: str) -> str:
     """A line of a log as it is shown: command lines can be very long."""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 2]} …"
@@ -298,7 +303,7 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
     if lines and lines[-1] == f"error: {brief}":
         lines.pop()
     tail = "\n".join(shorten(line) for line in lines[-LOG_TAIL_LINES:])
-    if code is Exit.BUILD and (_FULL.search(f"{tail}\n{detail}") or shutil.disk_usage(log.parent).free < LEAST_SPACE):
+    if code is Exit.BUILD and (_FULL.search(f"{tail}\n{detail}") or _is_full(log.parent)):
         detail = "\n".join(part for part in (brief, detail or tail) if part)
         brief, hint, code = NO_SPACE.lower(), SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []

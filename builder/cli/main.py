@@ -55,10 +55,9 @@ def main() -> None:
 
 def _run() -> int:
     # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
-    # Ctrl-C itself too, where a shell has started the command in the background with SIGINT ignored.
-    # nohup is taken at its word.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+    # A signal that is ignored stays ignored: nohup means it, and so does a script with a job in its background.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     try:
         outcome = app(standalone_mode=False, prog_name="ami-factory")

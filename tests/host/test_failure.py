@@ -157,6 +157,16 @@ def test_an_interrupted_build_is_clean_at_once(bench: Bench, repository: Path, n
     nothing_is_left(bench, started)
 
 
+def test_nohup_is_respected(bench: Bench, repository: Path) -> None:
+    bench.prefix = ("nohup",)
+    bench.write(repository, "echo begun; sleep 1")
+    builder = bench.start("build", bench.recipe, "--until", "customise")
+    wait_for(lambda: bench.says("begun"))
+    builder.send_signal(HUP)
+    builder.communicate(timeout=30)
+    assert builder.returncode == 0
+
+
 def test_an_ordinary_users_build_is_interrupted(as_builder: Bench, repository: Path) -> None:
     as_builder.write(repository, SLOW)
     builder = as_builder.start("build", as_builder.recipe, "--until", "customise")
@@ -296,6 +306,21 @@ def test_a_store_that_cannot_be_written(bench: Bench, repository: Path) -> None:
     refused(bench.build(), 3, "(?i)read-only file system", "--store")
     told = bench.run("doctor")
     assert (told.returncode, "cannot be written" in told.stdout) == (3, True)
+
+
+@needs_root
+def test_a_store_where_layers_cannot_be_merged(bench: Bench, repository: Path) -> None:
+    """On an overlay: of a container, say. It has no extended attributes for another overlay to keep its notes in."""
+    bench.write(repository, QUICK)
+    bench.run("lock", bench.recipe)
+    for each in ("lower", "upper", "work", "merged"):
+        (bench.path / each).mkdir()
+    options = ",".join(f"{each}dir={bench.path}/{each}" for each in ("lower", "upper", "work"))
+    bench.prefix = privately(f"mount -t overlay overlay -o {options} {bench.path}/merged")
+    store = f"{bench.path}/merged/store"
+    refused(bench.build("--store", store), 3, "layers cannot be merged", "--store")
+    told = bench.run("doctor", "--store", store)
+    assert (told.returncode, "cannot be merged" in told.stdout) == (3, True)
 
 
 @needs_root

@@ -116,7 +116,16 @@ class Bench:
     def start(self, *arguments: str | Path, **more: str) -> "subprocess.Popen[str]":
         """The real command, as leader of a process group, as a shell's job is."""
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "builder.cli.main", *map(str, arguments)],
+            # A shell starts what runs in its background with Ctrl-C ignored.
+            [
+                "env",
+                "--default-signal=INT,TERM,HUP",
+                *self.prefix,
+                sys.executable,
+                "-m",
+                "builder.cli.main",
+                *map(str, arguments),
+            ],
             cwd=self.path,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -213,7 +213,7 @@ build(store, play("x", sys.argv[2]))
 
 def start_builder(store: LocalStore, act: str, where: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-c", BUILDER, store.root, act, where],
+        ["env", "--default-signal=INT", sys.executable, "-c", BUILDER, store.root, act, where],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
