@@ -100,6 +100,10 @@ def size(count: int) -> str:
     raise AssertionError
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def seconds(milliseconds: int) -> str:
     value = milliseconds / 1000
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"

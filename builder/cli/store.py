@@ -52,7 +52,9 @@ def list_(store: o.StorePath = None, json: o.Json = False) -> None:
     ]
     if rows:
         output.result(output.table(rows))
-    output.say(f"{len(entries)} objects, {output.size(sum(e['bytes'] for e in entries))}, in {place.root}")
+    output.say(
+        f"{output.counted(len(entries), 'object')}, {output.size(sum(e['bytes'] for e in entries))}, in {place.root}"
+    )
 
 
 @app.command()
@@ -83,7 +85,7 @@ def gc(
     if json:
         output.document("store-gc", removed=removed)
     else:
-        output.say(f"removed {len(removed)} objects and the unpacked trees")
+        output.say(f"removed {output.counted(len(removed), 'object')} and the unpacked trees")
 
 
 @app.command()
@@ -98,7 +100,7 @@ def verify(store: o.StorePath = None, json: o.Json = False) -> None:
         output.document("store-verify", store=str(place.root), damaged=damaged)
     if damaged:
         raise BuilderError(
-            f"{len(damaged)} damaged objects in {place.root}",
+            f"{output.counted(len(damaged), 'damaged object')} in {place.root}",
             detail="\n".join(damaged),
             hint="remove their directories; the next build makes them again",
         )

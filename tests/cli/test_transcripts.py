@@ -163,7 +163,7 @@ def test_a_damaged_store(tmp_path: Path, rewrite_golden: bool) -> None:
     plan = desk.plan()
     desk.fill(plan)
     for step in plan.steps:
-        if step.stage == "bundle":
+        if step.stage == "bundle" and step.variants[0].endswith("m1.small"):
             record = desk.store.object_path(step.key) / "object.json"
             record.write_text(
                 record.read_text().replace('"result": {', f'"result": {{"digests": {{"made": "{"0" * 64}"}},')
