@@ -29,11 +29,17 @@ class Region:
         }
 
     def uploaded(self, result: Mapping[str, Any]) -> bool:
-        """Whether the bundle manifest of an upload's receipt is still in S3."""
-        from builder.cloud.s3 import exists
+        """Whether the bundle of an upload's receipt is still in S3, every part of it."""
+        from builder.cloud.s3 import holds_all
         from builder.cloud.session import client
 
-        return exists(client("s3", self.surroundings, self.name), result["bucket"], result["manifest"])
+        return holds_all(
+            client("s3", self.surroundings, self.name),
+            result["bucket"],
+            f"{result['prefix']}/",
+            result["manifest"],
+            result["sent"] + result["kept"],
+        )
 
 
 def observe(plan: Plan, store: LocalStore, *, region: Region | None = None) -> Observed:

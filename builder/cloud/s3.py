@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from builder.cloud.errors import Client, answers, code_of
 from builder.errors import RegionError
 
 _MISSING = {"404", "NoSuchBucket", "NotFound"}
+_FORBIDDEN = {"403", "AccessDenied"}
 _RACED = {"BucketAlreadyOwnedByYou", "OperationAborted"}
 _OWNERSHIP = {"AccessControlListNotSupported", "InvalidBucketAclWithObjectOwnership"}
 
@@ -54,25 +54,25 @@ def ensure_bucket(bucket: Bucket) -> bool:
     return False
 
 
-def exists(client: Client, bucket: str, key: str) -> bool:
-    """Whether the object is there. A bucket that is gone, or that may not be looked into, holds nothing."""
-    with answers(client, f"s3://{bucket}/{key}"):
+def holds_all(client: Client, bucket: str, prefix: str, manifest: str, size: int) -> bool:
+    """Whether the manifest and all `size` bytes of a bundle are below `prefix`: one question, nothing is read.
+
+    A bucket that is gone, or that may not be looked into, holds nothing.
+    """
+    with answers(client, f"s3://{bucket}/{prefix}"):
         try:
-            client.head_object(Bucket=bucket, Key=key)
+            found = _sizes(client, {"Bucket": bucket}, prefix)
         except ClientError as error:
-            if code_of(error) in _MISSING | {"403", "NoSuchKey"}:
+            if code_of(error) in _MISSING | _FORBIDDEN:
                 return False
             raise
-    return True
+    return manifest in found and sum(found.values()) == size
 
 
 def sizes(bucket: Bucket, prefix: str) -> dict[str, int]:
     """The keys that begin with `prefix`, and the bytes of each."""
-    found: dict[str, int] = {}
     with answers(bucket.client, f"s3://{bucket.name}/{prefix}"):
-        for page in _pages(bucket, prefix):
-            found |= {each["Key"]: each["Size"] for each in page.get("Contents", ())}
-    return found
+        return _sizes(bucket.client, bucket.address, prefix)
 
 
 def holds(bucket: Bucket, key: str, sha1: str, path: Path) -> bool:
@@ -155,8 +155,9 @@ def _ownership(bucket: Bucket, acl: str) -> RegionError:
     )
 
 
-def _pages(bucket: Bucket, prefix: str) -> Iterator[dict[str, Any]]:
-    return iter(bucket.client.get_paginator("list_objects_v2").paginate(**bucket.address, Prefix=prefix))
+def _sizes(client: Client, address: dict[str, str], prefix: str) -> dict[str, int]:
+    pages = client.get_paginator("list_objects_v2").paginate(**address, Prefix=prefix)
+    return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
 
 
 def _base64(digest: str) -> str:

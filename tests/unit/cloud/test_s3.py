@@ -8,7 +8,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.stub import ANY, Stubber
 
-from builder.cloud.s3 import Bucket, ensure_bucket, exists, holds, put, sizes
+from builder.cloud.s3 import Bucket, ensure_bucket, holds, holds_all, put, sizes
 from builder.errors import RegionError
 
 Stubbed = Callable[..., tuple[BaseClient, Stubber]]
@@ -144,13 +144,18 @@ def test_put(stubbed: Stubbed, part: Path) -> None:
     assert "put-bucket-ownership-controls --bucket images" in caught.value.hint
 
 
-def test_exists(stubbed: Stubbed) -> None:
+def test_holds_all(stubbed: Stubbed) -> None:
     client, stub = stubbed("s3")
-    request = {"Bucket": "images", "Key": "k"}
-    stub.add_response("head_object", {}, request)
-    stub.add_client_error("head_object", "404", expected_params=request, http_status_code=404)
-    stub.add_client_error("head_object", "403", expected_params=request, http_status_code=403)
-    stub.add_client_error("head_object", "SlowDown", expected_params=request, http_status_code=503)
-    assert [exists(client, "images", "k") for _ in range(3)] == [True, False, False]
+    request = {"Bucket": "images", "Prefix": "web/1/"}
+    manifest = {"Key": "web/1/m", "Size": 5}
+    for contents in ([manifest, {"Key": "web/1/p", "Size": 10}], [manifest], [{"Key": "web/1/p", "Size": 15}], []):
+        stub.add_response("list_objects_v2", {"Contents": contents}, request)
+    for code in ("NoSuchBucket", "AccessDenied", "SlowDown"):
+        stub.add_client_error("list_objects_v2", code, expected_params=request)
+
+    def ask() -> bool:
+        return holds_all(client, "images", "web/1/", "web/1/m", 15)
+
+    assert [ask() for _ in range(6)] == [True, False, False, False, False, False]
     with pytest.raises(RegionError, match="throttling"):
-        exists(client, "images", "k")
+        ask()
