@@ -65,19 +65,21 @@ def network_units(renderer: str, units: Mapping[str, str]) -> tuple[str, ...]:
 
 def check_services(services: ServicesSpec, needed: Sequence[str], units: Mapping[str, str]) -> None:
     """RecipeError for units that are not there, with the nearest name, and for turning off what is needed."""
-    wrong = []
+    wrong: dict[str, str] = {}  # what is wrong, and what to do about it
     for what, names in (("enable", services.enable), ("disable", services.disable), ("mask", services.mask)):
         for name in names:
             if template_of(full_name(name)) not in units:
                 near = difflib.get_close_matches(full_name(name), units, n=1)
-                wrong.append(
-                    f'services.{what}: the tree has no unit "{name}"' + (f"; did you mean {near[0]}?" if near else "")
+                said = f'services.{what}: the tree has no unit "{name}"' + (
+                    f"; did you mean {near[0]}?" if near else ""
                 )
+                wrong[said] = "correct the name, or add the package that has the unit to distribution.packages"
             elif what != "enable" and real_name(name, units) in needed:
-                wrong.append(f"services.{what}: {name} is needed to reach an instance at all")
+                said = f"services.{what}: {name} is needed to reach an instance at all"
+                wrong[said] = f"leave {name} out of services.{what}"
     if wrong:
-        hint = "correct the name, or add the package that has the unit to distribution.packages"
-        raise RecipeError(wrong[0], detail="\n".join(wrong[1:]), hint=hint)
+        first, *others = wrong
+        raise RecipeError(first, detail="\n".join(others), hint=wrong[first])
 
 
 def set_up_services(tree: Path, services: ServicesSpec, needed: Sequence[str], units: Mapping[str, str]) -> None:

@@ -90,6 +90,19 @@ def test_units_that_cannot_be_are_the_recipes_error(tree: Path, services: Servic
         units.check_services(services, needed, units.find_units(tree))
 
 
+def test_the_hint_is_about_what_is_wrong(tree: Path) -> None:
+    found = units.find_units(tree)
+    hints = []
+    for services in (ServicesSpec(disable=("ssh.service",)), ServicesSpec(disable=("crond",))):
+        with pytest.raises(RecipeError) as caught:
+            units.check_services(services, ["ssh.service"], found)
+        hints.append(caught.value.hint)
+    assert hints == [
+        "leave ssh.service out of services.disable",
+        "correct the name, or add the package that has the unit to distribution.packages",
+    ]
+
+
 def test_all_wrong_units_at_once(tree: Path) -> None:
     wrong = ServicesSpec(enable=("one", "serial-getty@hvc0.service"), disable=("two",), mask=("three.timer", "cron"))
     with pytest.raises(RecipeError) as caught:
