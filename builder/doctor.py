@@ -11,7 +11,6 @@ import os
 import socket
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,10 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, HostError
 from builder.host import namespace, process
 from builder.host.packages import Package, missing_packages
+from builder.host.sandbox import require_i386
 
 # A cold build of the quickstart writes about 1.5 GiB: two layers, their trees, a 1 GiB image, its parts.
 NEEDED_SPACE = 2 * 2**30
@@ -33,12 +33,6 @@ PATIENCE = 2.0
 DAEMONS = ("gpg-agent", "dirmngr", "keyboxd", "scdaemon", "qemu-system-")
 """Programs that outlive their starter when nobody stops them: gpg 2.2 starts an agent for each keyring it uses."""
 
-# The smallest i386 program there is: ELF header, one program header, then exit(0) by int 0x80.
-I386_PROGRAM = bytes.fromhex(
-    "7f454c460101010000000000000000000200030001000000548004083400000000000000000000003400200001000000" "00000000"
-    "0100000000000000008004080080040" "85d0000005d0000000500000000100000"
-    "b80100000031dbcd80"
-)  # fmt: skip
 TRY_OVERLAY = """
 import sys
 from pathlib import Path
@@ -213,22 +207,12 @@ def probe_appliance_kernel(scene: Scene) -> Iterator[Finding]:
 
 def probe_i386(scene: Scene) -> Iterator[Finding]:
     """A 32-bit program, run: the scripts of x86 packages are such programs."""
-    with tempfile.TemporaryDirectory(prefix="ami-factory-doctor-") as name:
-        program = Path(name, "exit")
-        program.write_bytes(I386_PROGRAM)
-        program.chmod(0o700)
-        try:
-            runs = process.run([program], capture=True, check=False).returncode == 0
-        except PermissionError:
-            yield _warning("i386", f"{name} is mounted noexec: could not try a 32-bit program", "TMPDIR=/var/tmp")
-            return
-        except OSError:
-            runs = False
-    if runs:
-        yield _ok("i386", "32-bit programs run")
+    try:
+        require_i386()
+    except HostError as error:
+        yield _warning("i386", error.brief, error.hint)
     else:
-        remedy = "boot with ia32_emulation=1, or leave x86 out of the recipe's architectures"
-        yield _warning("i386", "this kernel does not run 32-bit programs: x86 images cannot be built", remedy)
+        yield _ok("i386", "32-bit programs run")
 
 
 def probe_store(scene: Scene) -> Iterator[Finding]:

@@ -134,8 +134,8 @@ def load_private_key(pem: bytes, where: str = "the private key") -> "RSAPrivateK
     return key
 
 
-def make_pair() -> tuple[bytes, bytes]:
-    """A new private key and a certificate of its own for it, both PEM. It names nobody: readers use its key only."""
+def make_pair(common_name: str = "ami-factory bundles") -> tuple[bytes, bytes]:
+    """A new private key and a certificate of its own for it, both PEM. Readers use its key only, not names or dates."""
     import datetime
 
     from cryptography import x509
@@ -143,7 +143,7 @@ def make_pair() -> tuple[bytes, bytes]:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ami-factory bundles")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
     begin = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     certificate = (
         x509.CertificateBuilder()

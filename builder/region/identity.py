@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import HostError
+from builder.formats.bundle_cipher import fingerprint, make_pair
 
 # The account that AWS's own documentation uses for examples: twelve digits that are nobody's, the same in each region.
 ACCOUNT = "123456789012"
@@ -71,8 +72,13 @@ def _create(home: Path) -> None:
     aside = home.with_name(f".identity.{secrets.token_hex(8)}")
     aside.mkdir(mode=0o700)
     try:
-        key, certificate, fingerprint = _make_certificate()
-        record = {"format": FORMAT, "id": secrets.token_hex(16), "account": ACCOUNT, "fingerprint": fingerprint}
+        key, certificate = make_pair("EC2 of a local region")
+        record = {
+            "format": FORMAT,
+            "id": secrets.token_hex(16),
+            "account": ACCOUNT,
+            "fingerprint": fingerprint(certificate),
+        }
         _write(aside / "private-key.pem", key, 0o600)
         _write(aside / "certificate.pem", certificate, 0o644)
         _write(aside / "identity.json", json.dumps(record, indent=1).encode("ascii") + b"\n", 0o644)
@@ -91,36 +97,3 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _make_certificate() -> tuple[bytes, bytes, str]:
-    """Private key (PEM), self-signed certificate (PEM) and its SHA-256 fingerprint. Nothing checks its dates."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name(
-        [
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "ami-factory"),
-            x509.NameAttribute(x509.NameOID.COMMON_NAME, "EC2 of a local region"),
-        ]
-    )
-    begin = datetime.datetime(2006, 1, 1, tzinfo=datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin.replace(year=2106))
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        certificate.public_bytes(serialization.Encoding.PEM),
-        certificate.fingerprint(hashes.SHA256()).hex(),
-    )

@@ -15,6 +15,7 @@ import pytest
 from builder import doctor
 from builder.doctor import Finding, Scene, Severity
 from builder.errors import HostError
+from builder.host import sandbox
 from builder.host.packages import Package, missing_packages, required_packages
 
 
@@ -132,11 +133,11 @@ def test_a_kernel_without_modules_is_none(scene: Scene) -> None:
 
 def test_32_bit_programs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(doctor.probe_i386, scene).id == "i386"
-    monkeypatch.setattr(doctor, "I386_PROGRAM", b"not a program")
+    monkeypatch.setattr(sandbox, "_I386_PROGRAM", b"not a program")
     assert only(doctor.probe_i386, scene) == problem(
         "i386",
-        "this kernel does not run 32-bit programs: x86 images cannot be built",
-        "boot with ia32_emulation=1, or leave x86 out of the recipe's architectures",
+        "this kernel does not run 32-bit x86 programs, which an i386 tree is made of",
+        'boot it with ia32_emulation=1, or leave "i386" out of the recipe\'s architectures',
     )
 
 
