@@ -133,6 +133,7 @@ def test_a_kernel_without_modules_is_none(scene: Scene) -> None:
 
 def test_32_bit_programs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(doctor.probe_i386, scene).id == "i386"
+    sandbox.require_i386.cache_clear()
     monkeypatch.setattr(sandbox, "_I386_PROGRAM", b"not a program")
     assert only(doctor.probe_i386, scene) == problem(
         "i386",
