@@ -26,8 +26,8 @@ COMMAND = (sys.executable, "-m", "builder.cli.main")
 RESULTS: Mapping[str, Mapping[str, Any]] = {
     "image": {"size": 2**30, "used": 2**28},
     "bundle": {"bundled_size": 2**27},
-    "upload": {"bucket": "b", "manifest": "m", "location": "b/m"},
-    "register": {"image_id": "ami-0123456789abcdef0", "name": "n", "location": "b/m"},
+    "upload": {"bucket": "b", "prefix": "p", "manifest": "p/m", "location": "b/p/m", "sent": 1, "kept": 0},
+    "register": {"image_id": "ami-0123456789abcdef0", "name": "n", "location": "b/p/m"},
 }
 
 
@@ -75,7 +75,7 @@ class Desk:
     def start(self, *words: str, stdin: int = subprocess.DEVNULL, **more: str) -> "subprocess.Popen[str]":
         """Begin `ami-factory WORDS` at the desk."""
         return subprocess.Popen(
-            [*COMMAND, *words],
+            ["env", "--default-signal=INT", *COMMAND, *words],
             cwd=self.path,
             env={**self.environment, **more},
             stdin=stdin,
