@@ -3,8 +3,8 @@
 objects/ab/KEY/          a finished output and object.json
 leases/KEY               locked (flock) while a build makes KEY: the kernel lets go when the builder dies
 work/TOKEN/  TOKEN.lock  what a running step writes; whoever finds it unlocked sweeps it
-trees/DIGEST/            unpacked layers, a cache
-logs/KEY.log             the last run of a step
+trees/DIGEST/            unpacked layers, a cache (builder/host/layers.py)
+logs/KEY.log  KEY.job    the last run of a step: what was said, and what it was given
 history/RECIPE/VARIANT   the steps of the last finished build, to say what changed
 """
 
@@ -15,7 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -131,7 +131,7 @@ class LocalStore:
                 _discard(place)
 
     def sweep(self) -> tuple[Path, ...]:
-        """Remove the workspaces of builds that are dead; returns what was removed."""
+        """Remove the workspaces and half unpacked trees of builds that are dead; returns what was removed."""
         swept = []
         work = self.root / "work"
         for place in sorted({each.with_suffix("") for each in work.iterdir()}) if work.is_dir() else ():
@@ -141,7 +141,21 @@ class LocalStore:
                 swept.append(place)
             except Busy:
                 continue  # a build at work
-        return tuple(swept)
+        return (*swept, *self._sweep_trees())
+
+    def _sweep_trees(self) -> Iterator[Path]:
+        """Remove trees that dead builds had not finished unpacking; the living hold a lock on theirs."""
+        from builder.host.layers import PARTIAL
+
+        for place in sorted(self.trees.glob(f"{PARTIAL}*")):
+            with suppress(OSError):
+                descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _discard(place)
+                    yield place
+                finally:
+                    os.close(descriptor)
 
     def objects(self) -> Iterator[Object]:
         """Every object, in no particular order."""

@@ -1,6 +1,8 @@
 """The store: whole or not at all, one builder at a time, nothing left behind."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -126,6 +128,26 @@ def test_a_killed_builder_frees_its_lease_and_is_swept(store: LocalStore) -> Non
     assert not store.has(KEY)
     with store.lease(KEY, 1):
         pass
+
+
+def test_trees_that_dead_builds_had_not_finished_are_swept(store: LocalStore) -> None:
+    for name in ("partial-dead", "partial-alive", "a" * 64):
+        (store.trees / name / "usr").mkdir(parents=True)
+    held = os.open(store.trees / "partial-alive", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    assert store.sweep() == (store.trees / "partial-dead",)
+    assert sorted(path.name for path in store.trees.iterdir()) == ["a" * 64, "partial-alive"]
+    os.close(held)
+
+
+def test_a_lock_file_without_its_workspace_is_swept(store: LocalStore) -> None:
+    (store.root / "work/abc-1.lock").touch()
+    assert store.sweep() == (store.root / "work/abc-1",)
+    assert left(store) == []
+
+
+def test_others_cannot_look_into_a_store(store: LocalStore) -> None:
+    assert {path.stat().st_mode & 0o777 for path in (store.root, *store.root.iterdir())} == {0o700}
 
 
 def test_a_place_that_cannot_be_written_is_a_host_error(tmp_path: Path) -> None:
