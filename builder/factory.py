@@ -101,8 +101,11 @@ class Factory:
     def store(self) -> LocalStore:
         return LocalStore(self.options.store or cache_directory() / "store")
 
-    def prepare(self, path: Path) -> Prepared:
-        """Load a recipe with its kernel, files and lock; RecipeError with every mistake at once."""
+    def prepare(self, path: Path, *, anew: bool = False) -> Prepared:
+        """Load a recipe with its kernel, files and lock; RecipeError with every mistake at once.
+
+        `anew`: the lock is about to be made again, so one that cannot be read is as good as none.
+        """
         loaded = load_recipe(path)
         recipe = loaded.recipe
         key_files = {
@@ -119,7 +122,12 @@ class Factory:
             paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
             keys=keys,
         )
-        lock = load_lock(lock_path(loaded.path))
+        try:
+            lock = load_lock(lock_path(loaded.path))
+        except RecipeError:
+            if not anew:
+                raise
+            lock = None
         stale = lock is not None and lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe))
         return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
 

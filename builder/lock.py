@@ -66,17 +66,16 @@ def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str], repacked: str 
 
 def load_lock(path: Path) -> Lock | None:
     """The lock, None when there is none; RecipeError when it is damaged or of another version."""
+    remedy = f"make it anew: ami-factory lock --update {path.with_suffix('.toml')}"
     try:
         table = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:
-        raise RecipeError(
-            f"{path}: not a lock: {error}", hint="make it anew: ami-factory lock RECIPE --update"
-        ) from None
+        raise RecipeError(f"{path}: not a lock: {error}", hint=remedy) from None
     try:
         if table["format"] != FORMAT:
-            raise RecipeError(f"{path}: made by another version", hint="run: ami-factory lock RECIPE --update")
+            raise RecipeError(f"{path}: made by another version", hint=remedy)
         return Lock(
             recipe=table["recipe"],
             asks=table["asks"],
@@ -91,7 +90,7 @@ def load_lock(path: Path) -> Lock | None:
             },
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise RecipeError(f"{path}: damaged: {error}", hint="make it anew: ami-factory lock RECIPE --update") from None
+        raise RecipeError(f"{path}: damaged: {error}", hint=remedy) from None
 
 
 def write_lock(path: Path, lock: Lock) -> None:

@@ -83,7 +83,7 @@ def test_what_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_lock(path)
     assert caught.value.brief.startswith(f"{path}: {said}")
-    assert "ami-factory lock" in caught.value.hint
+    assert caught.value.hint == f"make it anew: ami-factory lock --update {tmp_path}/r.toml"
 
 
 def test_a_directory_is_no_lock(tmp_path: Path) -> None:
@@ -130,6 +130,12 @@ def test_a_recipe_says_when_its_lock_no_longer_fits(tmp_path: Path) -> None:
     )
     write_lock(first.lock_path, fitting)
     assert factory.prepare(recipe).lock == fitting
+
+    first.lock_path.write_text("<<<<<<< a merge that nobody finished")
+    with pytest.raises(RecipeError, match="not a lock"):
+        factory.prepare(recipe)
+    assert factory.prepare(recipe, anew=True).lock is None
+    write_lock(first.lock_path, fitting)
 
     recipe.write_text(recipe.read_text().replace('"less",', '"less", "vim",'))
     later = factory.prepare(recipe)
