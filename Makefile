@@ -50,7 +50,7 @@ bench: ami develop ## Measure, and print the ratios (minutes; best on a quiet ma
 	@$(python) -m tests.bench
 
 golden: develop ## Rewrite the golden files; review the diff, and say in the commit why keys moved.
-	@$(pytest) -n auto tests/golden --rewrite-golden
+	@$(pytest) -n auto tests/golden tests/cli --rewrite-golden
 
 recipes: setup ## Check every recipe.
 	@$(factory) check recipes/*.toml
