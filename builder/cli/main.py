@@ -47,6 +47,16 @@ def _common(
     """What stands before the verb."""
 
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(*_: object) -> None:
+    """Ends the verb once: a second Ctrl-C must not stop the clearing away, which takes no two seconds."""
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run a verb. Every error that a user can meet ends here, as a message and an exit code."""
     output.survive_any_encoding()
@@ -56,9 +66,9 @@ def main() -> None:
 def _run() -> int:
     # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
     # A signal that is ignored stays ignored: nohup means it, and so does a script with a job in its background.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
     try:
         outcome = app(standalone_mode=False, prog_name="ami-factory")
         if outcome == Exit.INTERRUPTED:  # what Typer makes of a KeyboardInterrupt, without a word

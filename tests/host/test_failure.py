@@ -157,6 +157,22 @@ def test_an_interrupted_build_is_clean_at_once(bench: Bench, repository: Path, n
     nothing_is_left(bench, started)
 
 
+def test_an_impatient_user(bench: Bench, repository: Path) -> None:
+    """Ctrl-C, again and again: what the first one began is ended."""
+    bench.write(repository, SLOW)
+    builder = bench.start("build", bench.recipe, "--until", "customise")
+    wait_for(lambda: bench.says("begun"))
+    started = descendants(builder.pid)
+    while builder.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(builder.pid, INT)
+        time.sleep(0.01)
+    _, err = builder.communicate()
+    assert builder.returncode == 130, err
+    assert "Traceback" not in err
+    nothing_is_left(bench, started)
+
+
 def test_nohup_is_respected(bench: Bench, repository: Path) -> None:
     bench.prefix = ("nohup",)
     bench.write(repository, "echo begun; sleep 1")

@@ -155,6 +155,20 @@ def test_two_builds_make_one_ami(chain: Bench) -> None:
     assert sorted(ran) == ["bundle", "image", "register", "upload", "verify"]
 
 
+def test_no_key_is_written_down(warm: Bench) -> None:
+    """Not the one that signs bundles, and not the one that signed the repository."""
+    state = warm.path / "state/ami-factory"
+    files = [path for path in state.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert {path.parent.name for path in files} >= {"identity", "signing"}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    lines = {line for path in files for line in path.read_bytes().splitlines() if len(line) > 60}
+    written = [path for path in warm.store.rglob("*") if path.is_file() and path.suffix in (".log", ".job", ".json")]
+    assert len(written) > 10
+    for path in written:
+        text = path.read_bytes()
+        assert not any(line in text for line in lines), path
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
 def test_without_network(chain: Bench) -> None:
     """What is in the caches is enough; without them it is one error."""
