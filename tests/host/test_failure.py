@@ -298,9 +298,11 @@ def test_a_full_disk(bench: Bench, repository: Path) -> None:
     bench.run("lock", bench.recipe)
     (bench.path / "small").mkdir()
     bench.prefix = privately(f"mount -t tmpfs -o size=24m tmpfs {bench.path}/small")
-    refused(
-        bench.build("--store", f"{bench.path}/small/store"), 3, "(?i)no space left on device", "ami-factory store gc"
-    )
+    store = f"{bench.path}/small/store"
+    refused(bench.build("--store", store), 3, "(?i)no space left on device", "ami-factory store gc")
+    told = bench.run("doctor", "--store", store)
+    assert told.returncode == 3
+    assert re.search(r"^error +only 0.0 GiB free at .*/small$", told.stdout, re.MULTILINE), told.stdout
 
 
 @needs_root
