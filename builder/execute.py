@@ -29,8 +29,10 @@ LOG_TAIL_LINES = 15
 LONGEST_LINE = 200
 LEAST_SPACE = 64 * 1024
 """Bytes. With less free than this, whatever went wrong went wrong for want of space."""
-# What programs say on a full disk: all but SQLite (rpm's database) and rpm say it in strerror's words.
-_FULL = re.compile(f"{NO_SPACE}|database or disk is full|needs [0-9]+[KMG]?B more space on")
+# What programs say on a full disk: all but SQLite (rpm's database), rpm and apt say it in strerror's words.
+_FULL = re.compile(
+    f"{NO_SPACE}|database or disk is full|needs [0-9]+[KMG]?B more space on|don't have enough free space"
+)
 
 
 class Listener(Protocol):
@@ -286,7 +288,7 @@ def _bug(step: Step, error: Exception) -> BuilderError:
 
 def _is_full(place: Path) -> bool:
     found = shutil.disk_usage(place)
-    return 0 < found.total and found.free < LEAST_SPACE  # a file system in memory may know neither
+    return found.total > 0 and found.free < LEAST_SPACE  # a file system in memory may know neither
 
 
 def shorten(line: str) -> str:
@@ -303,7 +305,8 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
     if lines and lines[-1] == f"error: {brief}":
         lines.pop()
     tail = "\n".join(shorten(line) for line in lines[-LOG_TAIL_LINES:])
-    if code is Exit.BUILD and (_FULL.search(f"{tail}\n{detail}") or _is_full(log.parent)):
+    full = code in (Exit.BUILD, Exit.HOST) and _FULL.search(f"{tail}\n{detail}")
+    if full or (code is Exit.BUILD and _is_full(log.parent)):
         detail = "\n".join(part for part in (brief, detail or tail) if part)
         brief, hint, code = NO_SPACE.lower(), SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
