@@ -306,7 +306,7 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
         lines.pop()
     tail = "\n".join(shorten(line) for line in lines[-LOG_TAIL_LINES:])
     full = code in (Exit.BUILD, Exit.HOST) and _FULL.search(f"{tail}\n{detail}")
-    if full or (code is Exit.BUILD and _is_full(log.parent)):
+    if (full or (code is Exit.BUILD and _is_full(log.parent))) and NO_SPACE not in brief:
         detail = "\n".join(part for part in (brief, detail or tail) if part)
         brief, hint, code = NO_SPACE.lower(), SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
