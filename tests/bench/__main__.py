@@ -6,6 +6,7 @@ Names: cold, nothing, key, types. Needs recipes/quickstart.toml built once (`mak
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,9 @@ from builder.host.namespace import inside, remove_tree
 ROOT = Path(__file__).parents[2]
 FACTORY = Path(sys.executable).with_name("ami-factory")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{:043d} bench"
+
+# Never the same key twice: an AMI that an earlier run registered would be found, and nothing would be built.
+NUMBERS = itertools.count(time.time_ns())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,36 +116,31 @@ def nothing(bench: Bench) -> Iterator[Line]:
 def key(bench: Bench) -> Iterator[Line]:
     """Another SSH key, a 1 GiB image: from the recipe to the registered AMI, without the time of verify."""
     store = bench.store("key")
-    numbers = iter(range(1, 1000))
 
     def changed() -> Path:
-        line = f'[image]\nsize = "1GiB"\n[ssh]\nauthorized_keys = ["{KEY.format(next(numbers))}"]\n'
+        line = f'[image]\nsize = "1GiB"\n[ssh]\nauthorized_keys = ["{KEY.format(next(NUMBERS))}"]\n'
         return bench.recipe("key", lambda text: text[: text.index("[ssh]")] + line + text[text.index("[register") :])
 
     bench.factory("build", changed(), store=store)
     found = []
     for _ in range(bench.runs):
         recipe = changed()
+        # Up to the upload nothing waits for verify, and verify does not run; what is left is register.
+        wall = _seconds(lambda recipe=recipe: bench.factory("build", "--until", "upload", recipe, store=store))
         report = json.loads(bench.factory("build", "--json", recipe, store=store))["recipes"][0]
-        run = {each["label"]: each["milliseconds"] for each in report["steps"] if each["action"] == "run"}
-        assert set(run) == {"configure", "image", "verify", "bundle", "upload", "register"}, run
-        found.append(sum(ms for label, ms in run.items() if label != "verify") / 1000)
-    yield Line(
-        name="changed SSH key to a registered AMI",
-        seconds=statistics.median(found),
-        against="the budget",
-        limit=6,
-        aim=1,
-    )
+        run = {each["label"]: each["milliseconds"] / 1000 for each in report["steps"] if each["action"] == "run"}
+        assert set(run) == {"verify", "register"}, run
+        found.append(wall + run["register"])
+    seconds = statistics.median(found)
+    yield Line(name="changed SSH key to a registered AMI", seconds=seconds, against="the budget", limit=6, aim=1)
 
 
 def types(bench: Bench) -> Iterator[Line]:
     """Three instance types against one, both from warm packages and kernel."""
     store = bench.store("types")
-    numbers = iter(range(1000, 2000))
 
     def build(kinds: str) -> None:
-        line = f'[ssh]\nauthorized_keys = ["{KEY.format(next(numbers))}"]\n'
+        line = f'[ssh]\nauthorized_keys = ["{KEY.format(next(NUMBERS))}"]\n'
         recipe = bench.recipe(
             "types",
             lambda text: (
