@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from builder.cloud.errors import Client, answers, code_of
+from builder.cloud.errors import Client, answers, aws_command, code_of
 from builder.errors import RegionError
 
 KEY_TAG = "ami-factory:key"
@@ -97,7 +97,8 @@ def wait_available(
                 raise RegionError(
                     f"{image_id} is {state}, and will not become available",
                     detail=image.reason,
-                    hint=f"deregister it, and run again: aws ec2 deregister-image --image-id {image_id}",
+                    hint="deregister it, and run again: "
+                    + aws_command(client, f"ec2 deregister-image --image-id {image_id}"),
                 )
         if clock() + pause > end:
             break

@@ -133,6 +133,18 @@ def unanswered(endpoint: str, what: str, error: exceptions.BotoCoreError) -> Reg
     return RegionError(f"{what}: the request could not be made", detail=detail)
 
 
+def aws_command(client: Client, words: str) -> str:
+    """The AWS command that says the same to the very region that the client talks to, wherever that is.
+
+    The local region takes any credentials, but the command wants to have some.
+    """
+    endpoint, region = client.meta.endpoint_url, client.meta.region_name
+    if (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return f"aws {words} --region {region}"
+    credentials = "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local " if is_loopback(endpoint) else ""
+    return f"{credentials}aws {words} --region {region} --endpoint-url {endpoint}"
+
+
 def is_loopback(url: str | None) -> bool:
     """Whether an endpoint is on this machine."""
     host = urlsplit(url or "").hostname or ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from builder.cloud.errors import Client, answers, code_of
+from builder.cloud.errors import Client, answers, aws_command, code_of
 from builder.errors import RegionError
 
 _MISSING = {"404", "NoSuchBucket", "NotFound"}
@@ -147,11 +147,12 @@ def _hold_region(bucket: Bucket, location: str | None) -> None:
 
 
 def _ownership(bucket: Bucket, acl: str) -> RegionError:
+    words = f"s3api put-bucket-ownership-controls --bucket {bucket.name} "
+    words += "--ownership-controls 'Rules=[{ObjectOwnership=ObjectWriter}]'"
     return RegionError(
         f"the bucket {bucket.name} does not allow ACLs, so EC2 could not read the bundle",
         detail=f"Its Object Ownership is BucketOwnerEnforced; the ACL {acl} is how EC2 gets to read a bundle.",
-        hint=f"run: aws s3api put-bucket-ownership-controls --bucket {bucket.name} "
-        "--ownership-controls 'Rules=[{ObjectOwnership=ObjectWriter}]' (or name another bucket in [bundle])",
+        hint=f"run: {aws_command(bucket.client, words)} (or name another bucket in [bundle])",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from builder.cloud import ec2, session
-from builder.cloud.errors import Client
+from builder.cloud.errors import Client, aws_command
 from builder.errors import RegionError
 from builder.stages.contract import Result, StageContext
 from builder.stages.register.spec import RegisterSpec
@@ -60,7 +60,7 @@ def taken_by(client: Client, name: str, key: str, *, sleep: Callable[[float], No
         if image is not None and image.key == key:
             return image
         if image is not None:
-            raise _name_taken(image)
+            raise _name_taken(client, image)
         sleep(pause)
     raise RegionError(
         f'the name "{name}" is taken, by an AMI that the region does not show',
@@ -72,10 +72,11 @@ def _result(image: ec2.Image, *, found: bool) -> Result:
     return {"image_id": image.id, "name": image.name, "location": image.location, "found": found}
 
 
-def _name_taken(image: ec2.Image) -> RegionError:
+def _name_taken(client: Client, image: ec2.Image) -> RegionError:
     maker = f"built by ami-factory for the key {image.key[:12]}" if image.key else "not built by ami-factory"
+    remedy = aws_command(client, f"ec2 deregister-image --image-id {image.id}")
     return RegionError(
         f'the name "{image.name}" is taken by {image.id}',
         detail=f"{image.id} was made {image.created or 'some time ago'}, {maker}; it is at {image.location}.",
-        hint=f"deregister it (aws ec2 deregister-image --image-id {image.id}), or change register.name in the recipe",
+        hint=f"change register.name in the recipe, or deregister it: {remedy}",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.cloud import s3, session
+from builder.cloud.errors import aws_command
 from builder.errors import RegionError
 from builder.formats.bundle_manifest import read_manifest
 from builder.stages.contract import Input, Result, StageContext
@@ -100,7 +101,8 @@ def _finished(bucket: s3.Bucket, manifest: Item, present: Mapping[str, int]) -> 
         return True
     raise RegionError(
         f"s3://{bucket.name}/{manifest.key} is the manifest of another bundle",
-        hint=f"two bundles must not be mixed: remove it first: aws s3 rm s3://{bucket.name}/{manifest.key}",
+        hint="two bundles must not be mixed: remove it first: "
+        + aws_command(bucket.client, f"s3 rm s3://{bucket.name}/{manifest.key}"),
     )
 
 

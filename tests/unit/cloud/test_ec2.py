@@ -123,7 +123,9 @@ def test_wait_for_one_that_failed(stubbed: Stubbed) -> None:
     with pytest.raises(RegionError, match="ami-00000001 is failed") as caught:
         wait_available(client, "ami-00000001")
     assert caught.value.detail == "Client.InternalError"
-    assert caught.value.hint.endswith("aws ec2 deregister-image --image-id ami-00000001")
+    assert caught.value.hint.endswith(
+        " aws ec2 deregister-image --image-id ami-00000001 --region us-east-1 --endpoint-url http://127.0.0.1:1"
+    )
 
 
 def test_patience_ends(stubbed: Stubbed) -> None:

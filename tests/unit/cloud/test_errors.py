@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 from botocore import exceptions
 from botocore.client import BaseClient
 
 from builder.cloud import session
-from builder.cloud.errors import LOCAL_HINT, answers, is_loopback
+from builder.cloud.errors import LOCAL_HINT, answers, aws_command, is_loopback
 from builder.errors import Exit, RegionError
 from builder.stages.contract import Surroundings
 
@@ -95,3 +97,22 @@ def test_other_errors_pass(ec2: BaseClient) -> None:
 )
 def test_is_loopback(url: str | None, loopback: bool) -> None:
     assert is_loopback(url) is loopback
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "before", "after"),
+    [
+        pytest.param(None, "", "", id="aws"),
+        pytest.param("https://ec2.example.org", "", " --endpoint-url https://ec2.example.org", id="another"),
+        pytest.param(
+            "http://127.0.0.1:1",
+            "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local ",
+            " --endpoint-url http://127.0.0.1:1",
+            id="local",
+        ),
+    ],
+)
+def test_a_command_goes_where_the_client_goes(tmp_path: Path, endpoint: str | None, before: str, after: str) -> None:
+    place = Surroundings(state=tmp_path, cache=tmp_path, trees=tmp_path, endpoint_url=endpoint)
+    asked = session.client("ec2", place, "eu-west-1")
+    assert aws_command(asked, "ec2 x") == f"{before}aws ec2 x --region eu-west-1{after}"
