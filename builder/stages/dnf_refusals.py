@@ -7,6 +7,7 @@ from builder.errors import BuilderError, HostError
 from builder.stages.values import PackageSource
 
 _UPDATE = "run: ami-factory lock RECIPE --update"
+_ANEW = "make or fetch the repository anew (one that is repacked here: ami-factory build RECIPE --rebuild repository)"
 _TAIL = 4000
 # These are about this machine, its network or its disk; all others are about the recipe or its repositories.
 _UNREACHABLE = "repository {repo} cannot be reached{at}"
@@ -37,7 +38,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     (
         r"repo '(?P<repo>[^']+)'(?:.|\n)*?(?:signature verification error|Bad GPG signature)|Bad GPG signature",
         "repository {repo}: repomd.xml is not what its key signed{at}",
-        "it is stale, was changed, or another key signed it: make or fetch the repository anew, or correct its keys",
+        f"it is stale, was changed, or another key signed it: correct its keys, or {_ANEW}",
     ),
     (
         r"repo '(?P<repo>[^']+)'(?:.|\n)*?GPG signature is not available",
@@ -47,7 +48,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     (
         r"Package \"(?P<package>[^\"]+)\" from .* has incorrect checksum",
         "{package} is not what its repository says: its checksum differs",
-        "the file was changed or is damaged: make or fetch the repository anew",
+        f"the file was changed or is damaged: {_ANEW}",
     ),
     (
         r"Public key for (?P<package>\S+) is not installed",
@@ -62,9 +63,9 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     (
         r"Problem opening package (?P<package>\S+)",
         "{package} is damaged or was changed: rpm does not open it",
-        "make or fetch the repository anew",
+        _ANEW,
     ),
-    (r"Error: GPG check FAILED", "a package's signature is wrong", "make or fetch the repository anew"),
+    (r"Error: GPG check FAILED", "a package's signature is wrong", _ANEW),
     (
         r"metadata for repo(?:sitory)? '(?P<repo>[^']+)'",
         _UNREACHABLE,
