@@ -90,7 +90,7 @@ def lock(
     with progress.listener(quiet or json, kept if verbose else None) as listener:
         factory = o.factory(store=store, jobs=jobs, listener=listener)
         for path in recipes:
-            before = factory.prepare(path)
+            before = factory.prepare(path, anew=update)
             after = factory.lock(before, update=update)
             assert after.lock is not None
             done.append(
