@@ -50,6 +50,12 @@ def _author_path(text: str) -> str:
     return text
 
 
+def _host_path(text: str) -> str:
+    if not text.startswith(("/", "~/")) or "\0" in text:
+        raise ValueError(f'"{text}" must be a path that starts with / or ~/: this file is not the recipe\'s own')
+    return text
+
+
 def _ssh_key(text: str) -> str:
     parts = text.split()
     kinds = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
@@ -109,6 +115,7 @@ Label = Annotated[
     str, text(r"^[A-Za-z0-9._/-]{1,16}$", "a file system's label: 1 to 16 letters, digits, dots and dashes")
 ]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
+HostPath = Annotated[str, AfterValidator(_host_path)]
 AuthorPath = Annotated[str, AfterValidator(_author_path)]
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
 Size = Annotated[str, AfterValidator(_size)]
@@ -194,7 +201,9 @@ class File(Table):
     source: AuthorPath | None = Field(None, description="A file or directory below the recipe's directory.")
     content: str | None = Field(None, description="The text itself, instead of source.")
     template: bool = Field(False, description="The text is a Jinja2 template.")
-    owner: AccountName = Field("root", description="Owner.")
+    owner: AccountName = Field(
+        "root", description="Owner of the files; directories that have to be made for them are root's, 0755."
+    )
     group: AccountName = Field("root", description="Group.")
     mode: Mode | None = Field(
         None, description='Permissions in octal, such as "0644"; left out: 0755 if the source is executable, else 0644.'
@@ -247,9 +256,15 @@ class Image(Table):
 class Bundle(Table):
     """How the image becomes a bundle. Account, certificate and key left out: they are made once, and said so."""
 
-    account: Account | None = Field(None, description="AWS account, twelve digits.")
-    certificate: str | None = Field(None, description="Your X.509 certificate (PEM).")
-    private_key: str | None = Field(None, description="Its private key (PEM); only its path is ever kept.")
+    account: Account | None = Field(
+        None, description="AWS account, twelve digits; the local region has an account of its own."
+    )
+    certificate: HostPath | None = Field(
+        None, description="Your X.509 certificate (PEM): a path that starts with / or ~/."
+    )
+    private_key: HostPath | None = Field(
+        None, description="Its private key (PEM), such a path too; only the path is ever kept."
+    )
     bucket: Bucket | None = Field(None, description="S3 bucket; ami-factory-ACCOUNT-REGION when left out.")
     prefix: Prefix | None = Field(None, description="Key prefix in the bucket; the recipe's name when left out.")
 
