@@ -4,10 +4,12 @@ Slow to start (7 to 12 s without KVM), so: one launch for all images of a run, a
 an ordinary user: supermin, taken for root there, would make the host's mount(8) set-user-id to nobody in its appliance.
 """
 
+import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,20 @@ def opened(images: Sequence[Path], *, cache: Path, scratch: Path) -> Iterator[An
 
 def _launched(images: Sequence[Path], cache: Path, scratch: Path) -> Any:
     cache.mkdir(parents=True, exist_ok=True)
+    sweep(cache)
     remembered = cache / REMEMBERED
     if not remembered.exists():
         _remember(remembered, "kvm" if accessible() and works(trial_command(cache, scratch)) else "tcg")
     return launch(images, cache, scratch, force_tcg=remembered.read_text().strip() != "kvm")
+
+
+def sweep(cache: Path) -> None:
+    """Remove appliances that killed builds had half made. Whoever makes one holds supermin's lock (lockf)."""
+    place = cache / f".guestfs-{os.geteuid()}"
+    with suppress(OSError), (place / "lock").open("r+b") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for half in place.glob("appliance.d.*"):
+            shutil.rmtree(half)
 
 
 def accessible(kvm: Path = KVM) -> bool:
@@ -51,6 +63,7 @@ def trial_command(cache: Path, scratch: Path) -> list[str]:
     """One launch with KVM, by this module in a process of its own: it may hang (seen: QEMU 7.2 on a nested KVM)."""
     return [
         "timeout",
+        "--foreground",  # in the worker's process group, that it may end with the worker
         f"--kill-after={PATIENCE}",
         str(PATIENCE),
         sys.executable,
