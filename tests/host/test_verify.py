@@ -182,7 +182,7 @@ def test_the_accelerator_is_tried_once_and_in_time(tmp_path: Path) -> None:
     assert appliance.works(["true"])
     assert not appliance.works(["timeout", "--kill-after=1", "0.2", "sleep", "60"])
     command = appliance.trial_command(tmp_path / "cache", tmp_path)
-    assert command[:3] == ["timeout", "--kill-after=20", "20"]
+    assert command[:4] == ["timeout", "--foreground", "--kill-after=20", "20"]
     assert command[-4:] == ["-m", "builder.host.appliance", str(tmp_path / "cache"), str(tmp_path)]
 
 

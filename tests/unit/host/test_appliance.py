@@ -7,7 +7,13 @@ from pathlib import Path
 
 from builder.host.appliance import sweep
 
-HOLD = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print(flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_half_made_appliances_are_swept_unless_one_is_being_made(tmp_path: Path) -> None:
