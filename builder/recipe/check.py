@@ -20,6 +20,15 @@ from builder.recipe.templates import ami_name_fault, is_template, render_string,
 
 # What a running system makes itself: a file there would be hidden or lost.
 _NOT_IN_THE_IMAGE = ("/dev", "/proc", "/sys", "/run")
+# What the stage `configure` writes over, whatever the recipe put there.
+_WRITTEN = {
+    "/etc/fstab": "it follows instance_types",
+    "/etc/hostname": "write network.hostname",
+    "/etc/locale.conf": "write locale",
+    "/etc/localtime": "write timezone",
+    "/etc/machine-id": "every instance makes its own",
+    "/boot/grub/menu.lst": "it follows kernel",
+}
 _UNIQUE: tuple[Key, ...] = (
     ("architectures",), ("virtualization",), ("instance_types",), ("distribution", "packages"),
     ("distribution", "excludes"), ("ssh", "authorized_keys"),
@@ -130,6 +139,8 @@ def _files(table: Table) -> Iterator[Fault]:
     for key, place in places:
         if place in _NOT_IN_THE_IMAGE or place.startswith(tuple(f"{each}/" for each in _NOT_IN_THE_IMAGE)):
             yield Fault(key=key, message=f"{shown(place)} is made when the system starts: no file can be put there")
+        elif place in _WRITTEN:
+            yield Fault(key=key, message=f"{shown(place)} is the factory's own: {_WRITTEN[place]}")
 
 
 def _sources(table: Table, directories: Sequence[Path]) -> Iterator[Fault]:
