@@ -231,3 +231,10 @@ def test_a_script_that_fails(stage: Stage, trees: Path, text: str, code: int) ->
     with pytest.raises(BuilderError, match=f"script greet failed with exit code {code}"):
         stage("customise.run", spec(script=Script(name="greet", text=text)), place=trees / "run", inputs=layers)
     assert not (trees / "run/output/layer.tar").exists()
+
+
+def test_a_script_without_its_interpreter(stage: Stage, trees: Path) -> None:
+    layers = [write_layer(trees / "packages", "packages", runnable())]
+    script = Script(name="greet", text="#! /usr/bin/python3 -u\nprint()\n")
+    with pytest.raises(BuilderError, match="script greet: /usr/bin/python3, which its first line names, is not in"):
+        stage("customise.run", spec(script=script), place=trees / "run", inputs=layers)

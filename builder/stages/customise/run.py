@@ -140,6 +140,7 @@ def _bytes_of(file: File, context: StageContext) -> bytes:
 
 def _run_script(script: Script, source_epoch: int, context: StageContext, tree: Path) -> None:
     """Run it as root of the tree, /bin/sh -eu unless it names its own interpreter; nothing of it stays in the tree."""
+    _check_interpreter(script, tree)
     place = context.scratch / "script"
     place.write_text(script.text)
     place.chmod(0o755)
@@ -154,3 +155,14 @@ def _run_script(script: Script, source_epoch: int, context: StageContext, tree: 
     )
     if done.returncode != 0:
         raise BuilderError(f"script {script.name} failed with exit code {done.returncode}")
+
+
+def _check_interpreter(script: Script, tree: Path) -> None:
+    """RecipeError when there is no such interpreter: the kernel would only say that the script is not there."""
+    first = script.text.partition("\n")[0]
+    words = first[2:].split() if first.startswith("#!") else []
+    if words and not tree_files.exists(tree, words[0]):
+        raise RecipeError(
+            f"script {script.name}: {words[0]}, which its first line names, is not in the image",
+            hint="add its package to distribution.packages, or name another interpreter",
+        )
