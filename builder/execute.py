@@ -114,7 +114,10 @@ class LocalExecutor:
         done: dict[str, Object] = {}
         failed: dict[str, BuilderError] = {}
         events: queue.Queue[Callable[[], None]] = queue.Queue()
-        waiting = dict(to_run)
+        # By stage, not by variant: the long gates of all variants then start early and share the cores, where the last
+        # variant's would run alone at the end.
+        order = list(STAGES)
+        waiting = dict(sorted(to_run.items(), key=lambda item: order.index(item[1].step.stage)))
         active = 0
         with ThreadPoolExecutor(max_workers=self.jobs) as pool:
             try:
