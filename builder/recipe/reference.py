@@ -21,7 +21,7 @@ A recipe is one TOML file, `NAME.toml`. Its own files, templates and keys are in
 recipes/web.toml:14:1: image.size: "2X" is not a size: write a whole number with MiB or GiB, such as "2048MiB"
 ```
 
-`ami-factory recipe new NAME` writes one to start from, and `ami-factory recipe schema` prints the JSON Schema, for an
+`ami-factory recipe new NAME.toml` writes one to start from; `ami-factory recipe schema` prints the JSON Schema, for an
 editor that completes and checks while you type.
 
 ## What is here
