@@ -253,6 +253,7 @@ class LocalExecutor:
     def _listen(
         self, worker: Worker, step: Step, log: Path, say: Callable[[Callable[[Listener], None]], None]
     ) -> dict[str, Any]:
+        looks = any((self.store.object_path(key) / "layer.tar").exists() for _, key in step.inputs)
         for line in worker.lines():
             event = json.loads(line)
             if "progress" in event:
@@ -264,16 +265,26 @@ class LocalExecutor:
                 return dict(event["result"])
             elif "error" in event:
                 error = event["error"]
-                raise _failure(step, log, error["brief"], error["detail"], error["hint"], Exit(error["exit"]))
+                raise _failure(
+                    step, log, error["brief"], error["detail"], error["hint"], Exit(error["exit"]), looks=looks
+                )
             elif "bug" in event:
                 hint = "this is a bug of ours; the log has the traceback"
-                raise _failure(step, log, f"unexpected {event['bug']}", "", hint, Exit.BUILD)
+                raise _failure(step, log, f"unexpected {event['bug']}", "", hint, Exit.BUILD, looks=looks)
         if self._stopped:
             raise Interrupted("interrupted")
         if worker.namespace:
             require_namespace()  # it may be that it never came to life
         hint = "somebody or something killed it; for want of memory the kernel does (see dmesg)"
-        raise _failure(step, log, f"its process ended early, with exit code {worker.exit_code()}", "", hint, Exit.BUILD)
+        raise _failure(
+            step,
+            log,
+            f"its process ended early, with exit code {worker.exit_code()}",
+            "",
+            hint,
+            Exit.BUILD,
+            looks=looks,
+        )
 
 
 def _next(events: "queue.Queue[Any]") -> Any:
@@ -299,10 +310,11 @@ def shorten(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 2]} …"
 
 
-def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Exit) -> StepFailed:
+def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Exit, *, looks: bool) -> StepFailed:
     """What the user sees: the reason, the tail of the log, the log's path, and how to look inside.
 
-    A program that failed because the disk is full is this machine's failure, not the step's.
+    `looks`: there is a tree to look into. A program that failed because the disk is full is this machine's failure,
+    not the step's.
     """
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if lines and lines[-1] == f"error: {brief}":
@@ -314,6 +326,6 @@ def _failure(step: Step, log: Path, brief: str, detail: str, hint: str, code: Ex
         brief, hint, code = NO_SPACE.lower(), SPACE_HINT, Exit.HOST
     told = [detail] if detail else [tail] if tail else []
     told.append(f"log: {log}")
-    if STAGES[step.stage].namespace and step.stage not in ("repository", "verify"):
+    if looks:
         told.append(f"look inside: ami-factory shell {step.key[:12]}")
     return StepFailed(f"{step.label}: {brief}", detail="\n".join(told), hint=hint, exit=code)

@@ -131,7 +131,10 @@ class LocalStore:
                 _discard(place)
 
     def sweep(self) -> tuple[Path, ...]:
-        """Remove the workspaces and half unpacked trees of builds that are dead; returns what was removed."""
+        """Remove the leases, workspaces and half unpacked trees of dead builds; returns the last two."""
+        for lease in (self.root / "leases").iterdir() if (self.root / "leases").is_dir() else ():
+            with suppress(Busy), _locked(lease, at_once):
+                pass  # a lease that can be had goes as it is given back
         swept = []
         work = self.root / "work"
         for place in sorted({each.with_suffix("") for each in work.iterdir()}) if work.is_dir() else ():

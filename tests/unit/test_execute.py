@@ -149,7 +149,7 @@ def test_a_failure_stops_what_is_behind_it_and_nothing_else(store: LocalStore) -
     assert (error.brief, error.hint, error.exit) == ("bad: the hose is dry", "fill it", Exit.HOST)
     assert error.detail.startswith("two lines\nof detail\nlog: ")
     assert heard.order("finished") == ["other"]
-    assert heard.order("started") == ["bad", "other"]
+    assert sorted(heard.order("started")) == ["bad", "other"]  # side by side: either may be heard first
     assert not store.has(bad.key)
     assert leftovers(store) == []
 

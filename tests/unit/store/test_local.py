@@ -125,6 +125,7 @@ def test_a_killed_builder_frees_its_lease_and_is_swept(store: LocalStore) -> Non
     process.wait()
     store.prepare()
     assert left(store) == []
+    assert list((store.root / "leases").iterdir()) == []
     assert not store.has(KEY)
     with store.lease(KEY, 1):
         pass
