@@ -193,13 +193,13 @@ class Factory:
         if any(each.do is Do.RUN for each in actions):
             from builder.execute import LocalExecutor
 
-            with LocalExecutor(
-                self.store, self._place(recipe, self.endpoint_url()), jobs=self.options.jobs
-            ) as executor:
-                done = executor.execute(plan, actions, self.listener)
-            History(self.store.root / "history").save(
-                plan, {each.step.key for each in actions if each.do is not Do.SKIP}
-            )
+            place = self._place(recipe, self.endpoint_url())
+            try:
+                with LocalExecutor(self.store, place, jobs=self.options.jobs) as executor:
+                    done = executor.execute(plan, actions, self.listener)
+            finally:
+                finished = {each.step.key for each in actions if each.do is Do.REUSE or self.store.has(each.step.key)}
+                History(self.store.root / "history").save(plan, finished)
         return done
 
     def region(self, *, start: bool) -> Region | None:
@@ -232,6 +232,8 @@ class Factory:
         user = self.identity(recipe)
         if self.options.region == LOCAL:
             region = region_identity(region_directory())
+            if recipe.bundle.account not in (None, region.account):
+                self.say(f"note: bundle.account is for AWS; the local region's own account is {region.account}")
             return Target(
                 region=LOCAL,
                 partition="aws",

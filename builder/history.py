@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from builder.canonical import to_plain
 from builder.plan.decide import Past
@@ -23,8 +24,10 @@ class History:
         """By variant name and step label. A damaged file counts as none: it only explains, it decides nothing."""
         found = {}
         for variant in variants:
+            table = _read(self._path(variant))
+            if not table:
+                continue
             try:
-                table = json.loads(self._path(variant).read_bytes())
                 found[variant.name] = {
                     label: Past(
                         key=entry["key"],
@@ -34,12 +37,13 @@ class History:
                     )
                     for label, entry in table.items()
                 }
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         return found
 
     def save(self, plan: Plan, finished: Collection[str]) -> None:
-        """Remember the chains of all variants whose steps are all in `finished` (keys)."""
+        """Remember the steps in `finished` (keys); of the others what was remembered before, so that a build that
+        failed half-way still explains what it did finish."""
         for variant in plan.variants:
             steps = tuple(plan.chain(variant.name))
             table = {
@@ -55,7 +59,17 @@ class History:
             if not table:
                 continue
             path = self._path(variant)
+            labels = {each.label for each in steps}
+            table = {label: entry for label, entry in _read(path).items() if label in labels} | table
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.{os.getpid()}")
             partial.write_text(json.dumps(table))
             partial.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}

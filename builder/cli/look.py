@@ -45,9 +45,7 @@ def shell(step: StepName, store: o.StorePath = None) -> None:
 
     place = o.factory(store=store).store
     key = place.find(step)
-    code = open_shell(place, key)
-    if code:
-        raise typer.Exit(1)
+    raise typer.Exit(open_shell(place, key))
 
 
 def doctor(

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from builder.errors import BuilderError
 from builder.host import process
 from builder.host.namespace import inside
 
 _LOOK_SECONDS = 0.2
+_FAREWELL_SECONDS = 1.0
 _GRACE_SECONDS = 2.0
 _CHUNK = 1 << 16
 
@@ -30,8 +32,11 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End it, if it has not ended, and wait until it has."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End it, if it has not ended, and wait until it has. One that was heard out may end by itself: its log is
+        whole then."""
+        if kind is None or issubclass(kind, BuilderError):
+            self._ended_within(_FAREWELL_SECONDS)
         self.kill()
         if not self._ended_within(_GRACE_SECONDS):
             self._kill_group()

@@ -47,3 +47,10 @@ def test_a_damaged_file_counts_as_none(content: bytes, tmp_path: Path) -> None:
     history.save(PLAN, {each.key for each in PLAN.steps})
     (tmp_path / "quickstart" / "quickstart-x86_64-pv-m1.large-local.json").write_bytes(content)
     assert set(history.load(PLAN.variants)) == {"quickstart-x86_64-pv-m1.small", "quickstart-x86_64-pv-m1.xlarge"}
+
+
+def test_a_build_that_failed_half_way_forgets_nothing(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.save(PLAN, {each.key for each in PLAN.steps})
+    history.save(PLAN, {PLAN.steps[0].key})
+    assert history.load(PLAN.variants) == {each.name: past_of(each.name) for each in PLAN.variants}

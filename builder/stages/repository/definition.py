@@ -120,9 +120,16 @@ class Definition:
         return tuple(each for each in self.links if each.package == self.base)
 
 
+@cache
 def definition_digest() -> str:
-    """SHA-256 of the stage's data files: part of the spec, since it decides the RPMs."""
-    return hashlib.sha256(DATA.read_bytes()).hexdigest()
+    """SHA-256 of all that turns .deb files into RPMs: the stage's data, and its code. Part of the spec.
+
+    The code too: an RPM whose bytes changed under an equal key would no longer be the one that a lock pins.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([DATA, *DATA.parent.glob("*.py")]):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 @cache

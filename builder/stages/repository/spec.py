@@ -21,7 +21,7 @@ class RepositorySpec:
     signing_key: str
     """Fingerprint of the key that signs repomd.xml; the private half is the secret `signing_key`."""
     definition: str
-    """Digest of the stage's own data files (base package, scriptlets), see `definition_digest`."""
+    """Digest of the stage's own data and code (base package, scriptlets, conversion), see `definition_digest`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

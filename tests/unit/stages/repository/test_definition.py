@@ -1,6 +1,6 @@
 """The stage's own data: read whole, explained, consistent with itself, and part of the spec."""
 
-import hashlib
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -34,8 +34,15 @@ def test_modes_are_readable_unless_meant() -> None:
     assert closed == {"/etc/security/opasswd", "/var/log/btmp"}
 
 
-def test_digest_is_of_the_file() -> None:
-    assert definition_digest() == hashlib.sha256(DATA.read_bytes()).hexdigest()
+def test_digest_is_of_the_data_and_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(DATA.parent, tmp_path / "repository")
+    monkeypatch.setattr("builder.stages.repository.definition.DATA", tmp_path / "repository" / DATA.name)
+    digests = {definition_digest.__wrapped__()}
+    for name in (DATA.name, "convert.py"):
+        with (tmp_path / "repository" / name).open("a") as file:
+            file.write("# more\n")
+        digests.add(definition_digest.__wrapped__())
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize(
