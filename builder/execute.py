@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,13 +88,16 @@ class LocalExecutor:
         self._lock = threading.Lock()
         self._stopped = False
         self._before: dict[str, object] = {}
+        self._using = ExitStack()
 
     def __enter__(self) -> "LocalExecutor":
         self.store.prepare()
+        self._using.enter_context(self.store.in_use())
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._using.close()
 
     def stop(self) -> None:
         """Kill every running step, with all that it started."""
@@ -109,6 +113,12 @@ class LocalExecutor:
         the first failure is raised at the end.
         """
         actions = tuple(actions)
+        for each in actions:
+            if each.do is Do.REUSE and not each.step.remote and not self.store.has(each.step.key):
+                raise BuilderError(
+                    f"{each.step.label}: its object was removed from the store while the build was planned",
+                    hint="run the same command again",
+                )
         self._before = {each.step.key: self.store.stamp(each.step.key) for each in actions}
         to_run = {each.step.key: each for each in actions if each.do is Do.RUN}
         done: dict[str, Object] = {}
@@ -236,7 +246,8 @@ class LocalExecutor:
             scratch=str(scratch),
             surroundings=self.place.surroundings(self.store.trees, step.sources),
         )
-        self.store.job_path(step.key).write_text(json.dumps(asdict(job)))  # what `ami-factory shell` looks into
+        told = json.dumps(asdict(job))
+        self.store.job_path(step.key).write_text(told)  # what `ami-factory shell` looks into
         with self._lock:
             if self._stopped:
                 raise Interrupted("interrupted")
@@ -244,7 +255,7 @@ class LocalExecutor:
             self._running.add(worker)
         with worker:
             try:
-                worker.tell(json.dumps(asdict(job)).encode())
+                worker.tell(told.encode())
                 return self._listen(worker, step, log, say)
             finally:
                 with self._lock:

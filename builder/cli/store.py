@@ -1,7 +1,6 @@
 """The verbs store list, gc and verify."""
 
 import hashlib
-import shutil
 import time
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +14,7 @@ from builder.cli.usage import NoVerbIsHelp
 from builder.errors import BuilderError
 from builder.formats.blocks import block_digests, parse_blocks
 from builder.store.contract import Object
+from builder.store.local import Busy, LocalStore
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The store of finished outputs.")
 
@@ -66,26 +66,31 @@ def gc(
 ) -> None:
     """Remove old objects, unpacked trees and what was left behind.
 
-    Nothing is lost for good: a removed object is made again when a build needs it. Objects that a build is making or
-    that the last build of a variant used are kept, unless --all.
+    Nothing is lost for good: a removed object is made again when a build needs it. Objects that the last build of a
+    variant used are kept, unless --all. Refused while a build runs.
     """
     from builder.host.layers import forget_unused_trees
 
     place = o.factory(store=store).store
     place.prepare()
-    kept = set() if all_ else place.used_last()
-    before = time.time() - days * 86400
-    removed = []
-    for each in list(place.objects()):
-        if all_ or (each.record.key not in kept and each.record.created < before):
-            with place.lease(each.record.key):
-                shutil.rmtree(each.path)
-            removed.append(each.record.key)
+    try:
+        with place.alone():
+            removed = place.keys() if all_ else _old(place, time.time() - days * 86400)
+            for key in removed:
+                place.remove(key)
+    except Busy:
+        raise BuilderError(f"a build is using {place.root}", hint="run this again when it has ended") from None
     forget_unused_trees(place.trees)
     if json:
         output.document("store-gc", removed=removed)
     else:
         output.say(f"removed {output.counted(len(removed), 'object')} and the unpacked trees")
+
+
+def _old(place: LocalStore, before: float) -> list[str]:
+    """Keys of the objects that were made before then, without those that a variant's last build used."""
+    kept = place.used_last()
+    return [each.record.key for each in place.objects() if each.record.key not in kept and each.record.created < before]
 
 
 @app.command()

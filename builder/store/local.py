@@ -1,6 +1,6 @@
 """The store on this machine's disk.
 
-objects/ab/KEY/          a finished output and object.json
+objects/ab/KEY/          a finished output and object.json; objects/ itself is locked, shared, while a build runs
 leases/KEY               locked (flock) while a build makes KEY: the kernel lets go when the builder dies
 work/TOKEN/  TOKEN.lock  what a running step writes; whoever finds it unlocked sweeps it
 trees/DIGEST/            unpacked layers, a cache (builder/host/layers.py)
@@ -99,10 +99,9 @@ class LocalStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         if replace and target.exists():
             # Two renames: a kill between them leaves no object, and the step runs again.
-            aside = self.root / "work" / secrets.token_hex(8)
-            target.rename(aside)
+            aside = self._put_aside(record.key)
             output.rename(target)
-            shutil.rmtree(aside, ignore_errors=True)
+            _discard(aside)
         else:
             try:
                 output.rename(target)
@@ -110,6 +109,40 @@ class LocalStore:
                 if not self.has(record.key):
                     raise
         return Object(path=target, record=record)
+
+    def remove(self, key: str) -> None:
+        """Take an object away by rename, then delete it: a kill in between leaves no half of one that looks whole."""
+        _discard(self._put_aside(key))
+
+    def _put_aside(self, key: str) -> Path:
+        """Move an object to where the next sweep finds it."""
+        aside = self.root / "work" / secrets.token_hex(8)
+        self.object_path(key).rename(aside)
+        return aside
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """As long as the block lasts nobody is `alone`, so no object is removed."""
+        with self._objects_locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No build runs as long as the block lasts; Busy if one does."""
+        try:
+            with self._objects_locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise Busy(self.root) from None
+
+    @contextmanager
+    def _objects_locked(self, kind: int) -> Iterator[None]:
+        descriptor = os.open(self.root / "objects", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def lease(self, key: str, seconds: float = 0, *, stopped: Callable[[], bool] = never) -> Iterator[None]:
@@ -160,10 +193,15 @@ class LocalStore:
                 finally:
                     os.close(descriptor)
 
+    def keys(self) -> list[str]:
+        """Of every object, those included that cannot be read."""
+        return sorted(path.parent.name for path in (self.root / "objects").glob("*/*/object.json"))
+
     def objects(self) -> Iterator[Object]:
         """Every object, in no particular order."""
-        for path in sorted((self.root / "objects").glob("*/*/object.json")):
-            yield self.get(path.parent.name)
+        for key in self.keys():
+            with suppress(KeyError):  # removed meanwhile
+                yield self.get(key)
 
     def used_last(self) -> set[str]:
         """Keys of the last finished build of every variant."""

@@ -17,7 +17,7 @@ from builder.plan.step import Chain, Plan, Step, Variant, merge, step
 from builder.stages import registry
 from builder.stages.registry import Stage
 from builder.store.contract import Object
-from builder.store.local import LocalStore
+from builder.store.local import Busy, LocalStore
 from tests.support.stages.play_stage.run import PlaySpec
 
 ROOT = Path(__file__).parents[2]
@@ -198,6 +198,22 @@ def test_a_remote_step_runs_again_although_its_receipt_is_there(store: LocalStor
     build(store, far)
     build(store, far)
     assert journal.read_text().splitlines() == [far.key, far.key]
+
+
+def test_what_a_running_build_reads_cannot_be_removed(store: LocalStore) -> None:
+    with executor(store), pytest.raises(Busy), store.alone():
+        pass
+    with store.alone():
+        pass
+
+
+def test_an_object_that_went_since_the_plan_was_made_is_told(store: LocalStore) -> None:
+    base = play("base")
+    plan = plan_of(base, play("next", "write", base))
+    actions = (Action(step=plan.steps[0], do=Do.REUSE, reason="stored"), run_all(plan)[1])
+    with pytest.raises(BuilderError, match="base: its object was removed") as caught, executor(store) as runs:
+        runs.execute(plan, actions, Heard())
+    assert caught.value.hint == "run the same command again"
 
 
 BUILDER = """

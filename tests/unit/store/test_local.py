@@ -174,3 +174,25 @@ def test_used_last_reads_what_it_can(store: LocalStore) -> None:
     (store.root / "history" / "r" / "v.json").write_text(json.dumps({"image": {"key": KEY}}))
     (store.root / "history" / "r" / "broken.json").write_text("{")
     assert store.used_last() == {KEY}
+
+
+def test_a_removed_object_is_gone_at_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(store, "one")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.store.local._discard", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.remove(KEY)
+    assert not store.object_path(KEY).exists()
+    monkeypatch.undo()
+    store.sweep()
+    assert left(store) == []
+
+
+def test_who_is_alone_waits_for_nobody(store: LocalStore) -> None:
+    with store.in_use(), store.in_use(), pytest.raises(Busy), store.alone():
+        pass
+    with store.alone():
+        pass
