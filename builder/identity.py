@@ -107,8 +107,14 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _make(certificate: Path, private_key: Path) -> None:
-    key, pem = bundle_cipher.make_pair()
-    for path, data in ((private_key, key), (certificate, pem)):
+    """A pair; or, for a key that has lost its certificate, a new one: the key opens the bundles made so far."""
+    if private_key.exists():
+        key = bundle_cipher.load_private_key(private_key.read_bytes(), f"the private key {private_key}")
+        made = [(certificate, bundle_cipher.make_certificate(key))]
+    else:
+        private, pem = bundle_cipher.make_pair()
+        made = [(private_key, private), (certificate, pem)]
+    for path, data in made:
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

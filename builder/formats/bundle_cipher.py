@@ -135,14 +135,24 @@ def load_private_key(pem: bytes, where: str = "the private key") -> "RSAPrivateK
 
 
 def make_pair(common_name: str = "ami-factory bundles") -> tuple[bytes, bytes]:
-    """A new private key and a certificate of its own for it, both PEM. Readers use its key only, not names or dates."""
+    """A new private key and a certificate of its own for it, both PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return private, make_certificate(key, common_name)
+
+
+def make_certificate(key: "RSAPrivateKey", common_name: str = "ami-factory bundles") -> bytes:
+    """A certificate of the key's own, PEM. Readers use its key only, not names or dates."""
     import datetime
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
     begin = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     certificate = (
@@ -155,10 +165,7 @@ def make_pair(common_name: str = "ami-factory bundles") -> tuple[bytes, bytes]:
         .not_valid_after(begin.replace(year=2100))
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    return private, certificate.public_bytes(serialization.Encoding.PEM)
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def fits(private_key: "RSAPrivateKey", certificate: bytes) -> bool:

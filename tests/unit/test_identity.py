@@ -40,6 +40,16 @@ def test_half_a_pair_is_made_anew(tmp_path: Path) -> None:
     assert bundle_cipher.fits(key, again.certificate.read_bytes())
 
 
+def test_a_key_outlives_its_certificate(tmp_path: Path) -> None:
+    first = load_identity(tmp_path, environment={})
+    key = first.private_key.read_bytes()
+    first.certificate.unlink()
+    again = load_identity(tmp_path, environment={})
+    assert again.made
+    assert again.private_key.read_bytes() == key
+    assert bundle_cipher.fits(bundle_cipher.load_private_key(key), again.certificate.read_bytes())
+
+
 def fingerprint_of(state: Path) -> str:
     return load_identity(state, environment={}).fingerprint
 
