@@ -2,6 +2,7 @@
 
 import json
 import socket
+import string
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -148,10 +149,11 @@ class Body:
 
     @staticmethod
     def _hexadecimal(line: bytes) -> int:
-        try:
-            return int(line.split(b";")[0].strip(), 16)
-        except ValueError as error:
-            raise ServiceError("InvalidRequest", "A chunk's size is not a hexadecimal number") from error
+        digits = line.split(b";")[0].strip()
+        # int() alone would take "-1" too, and reading -1 bytes is reading until the end.
+        if not digits or digits.strip(string.hexdigits.encode()):
+            raise ServiceError("InvalidRequest", "A chunk's size is not a hexadecimal number")
+        return int(digits, 16)
 
     def drain(self) -> None:
         """Read and drop what is left, until it is too much or does not come."""

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from builder.region.http import Server
     from builder.region.identity import RegionIdentity
     from builder.region.state import State
+
+# Who looks whether a daemon holds the directory (control._holder) holds it for an instant itself.
+_PROBED = 0.5
 
 
 def main() -> int:
@@ -93,11 +97,16 @@ def _application(state: "State", own: "RegionIdentity", host: str) -> "Callable[
 def _lock(layout: Layout) -> IO[str]:
     """The directory is this process's as long as the file is open. It holds the pid, for `stop`."""
     file = layout.lock.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise RuntimeError(f"another daemon serves {layout.directory}") from None
+    deadline = time.monotonic() + _PROBED
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                raise RuntimeError(f"another daemon serves {layout.directory}") from None
+            time.sleep(0.01)
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()

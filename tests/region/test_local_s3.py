@@ -216,6 +216,15 @@ class TestIntegrity:
         assert (answer["Body"].read(), answer["ChecksumCRC32"]) == (content, crc)
         assert "ContentEncoding" not in answer
 
+    @pytest.mark.parametrize("size", [b"-1", b"+1", b"1_0", b"", b"one"])
+    def test_a_chunk_whose_size_is_no_number(self, size: bytes, region: Status, bucket: str) -> None:
+        body = size + b";chunk-signature=0\r\n" + b"x" * 100
+        connection = connect(region)
+        headers = {"Authorization": "AWS local:x", "Content-Encoding": "aws-chunked"}
+        connection.request("PUT", f"/{bucket}/k", body, headers)
+        response = connection.getresponse()
+        assert (response.status, b"A chunk's size is not a hexadecimal number" in response.read()) == (400, True)
+
     def test_a_chunked_transfer(self, region: Status, s3: Any, bucket: str) -> None:
         connection = connect(region)
         connection.request(

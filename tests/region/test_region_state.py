@@ -1,5 +1,6 @@
 """What the region's process may go through: SIGKILL at any moment, races, stale files, other regions."""
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -22,8 +23,9 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from builder.errors import RegionError
-from builder.region import control
+from builder.region import control, server
 from builder.region.identity import identity
+from builder.region.layout import Layout
 from tests.support.bundles import make_bundle
 from tests.support.regions import client
 
@@ -274,6 +276,19 @@ def test_stale_files(directory: Path) -> None:
     assert control.status(directory) is None
     assert control.stop(directory) is False
     assert control.start(directory).pid != os.getpid()
+
+
+def test_looking_does_not_keep_a_region_from_starting(directory: Path) -> None:
+    """Who looks whether a daemon holds the directory has the lock for an instant."""
+    directory.mkdir(parents=True)
+    with (directory / "daemon.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(server._lock, Layout(directory))
+            time.sleep(0.1)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            with starting.result() as held:
+                assert Path(held.name).read_text() == str(os.getpid())
 
 
 def test_state_that_it_does_not_understand(directory: Path) -> None:
