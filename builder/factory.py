@@ -23,6 +23,7 @@ from builder.recipe.model import Recipe
 from builder.region.identity import identity as region_identity
 from builder.stages.contract import Surroundings
 from builder.stages.customise.spec import Script
+from builder.stages.data import data_digest
 from builder.stages.packages.spec import ResolveSpec
 from builder.stages.repository.definition import definition_digest
 from builder.stages.repository.signing import make_signing_key, secret_key_file
@@ -173,9 +174,9 @@ class Factory:
             instance_types=selection.instance_types,
             virtualization=selection.virtualization,
         )
-        made = Made()
+        made = Made(configure=data_digest("configure"), image=data_digest("image"))
         if any(each.repack for each in recipe.distribution.repositories):
-            made = Made(signing_key=make_signing_key(state_directory()), definition=definition_digest())
+            made = replace(made, signing_key=make_signing_key(state_directory()), definition=definition_digest())
         return compile_plan(recipe, prepared.loaded.kernel, prepared.lock, prepared.sources, made, target, wanted)
 
     def observe(self, plan: Plan, region: Region | None) -> Observed:

@@ -62,10 +62,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What makes the repository of a repacked distribution, see plan.repositories."""
+    """What decides outputs, and is neither in the recipe nor in its lock: our key, and files that stages ship."""
 
     signing_key: str = ""
+    """Of a repacked distribution's repository, as is `definition`; see plan.repositories."""
     definition: str = ""
+    configure: str = ""
+    """Digest of the stage's data files, as is `image`; see stages.data."""
+    image: str = ""
 
 
 def variants(
@@ -195,7 +199,7 @@ def _chain(
         layers.append((each.label, each))
 
     disks = tuple(kind.disks)
-    configured = _configure_spec(recipe, kernel, locked.packages, kind, epoch)
+    configured = _configure_spec(recipe, kernel, locked.packages, kind, epoch, made.configure)
     configure = step("configure", configured, inputs=layers)
     yield configure
     layers.append(("configure", configure))
@@ -214,6 +218,7 @@ def _chain(
             uuid=str(identity),
             hash_seed=str(uuid.uuid5(IDENTITY, f"hash seed of {identity}")),
             source_epoch=epoch,
+            definition=made.image,
         ),
         inputs=layers,
     )
@@ -321,6 +326,7 @@ def _configure_spec(
     packages: tuple[LockedPackage, ...],
     kind: InstanceType,
     epoch: int,
+    definition: str,
 ) -> ConfigureSpec:
     naming = kernel.pv.disks
     root = f"/dev/{naming}a1"
@@ -347,6 +353,7 @@ def _configure_spec(
         timezone=recipe.timezone,
         locale=recipe.locale,
         source_epoch=epoch,
+        definition=definition,
     )
 
 

@@ -16,7 +16,7 @@ from builder.recipe.model import Recipe
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
-MADE = Made(signing_key="5" * 64, definition="d" * 64)
+MADE = Made(signing_key="5" * 64, definition="d" * 64, configure="c" * 64, image="1" * 64)
 TARGET = Target(
     region="local",
     partition="aws",

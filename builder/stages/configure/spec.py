@@ -63,3 +63,5 @@ class ConfigureSpec:
     timezone: str
     locale: str
     source_epoch: int
+    definition: str = ""
+    """Digest of the stage's own units and scripts (builder/stages/data.py)."""

@@ -25,3 +25,5 @@ class ImageSpec:
     uuid: str
     hash_seed: str
     source_epoch: int
+    definition: str = ""
+    """Digest of the stage's own mke2fs.conf (builder/stages/data.py)."""
