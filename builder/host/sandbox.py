@@ -134,9 +134,11 @@ def mount_points(tree: Path, binds: Sequence[Bind] = (), *, network: bool = Fals
         yield tuple(wanted)
     finally:
         for path in sorted(missing, reverse=True):
-            _remove_mount_point(path)
+            if _is_where_it_was(tree, path):
+                _remove_mount_point(path)
         for path, status in times:
-            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            if _is_where_it_was(tree, path) and path.is_dir():
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def require_architecture(tree: Path) -> None:
@@ -186,6 +188,11 @@ def _missing(tree: Path, destinations: Iterable[str]) -> Iterator[Path]:
         while place != tree and not os.path.lexists(place):
             yield place
             place = place.parent
+
+
+def _is_where_it_was(tree: Path, path: Path) -> bool:
+    """Whether the way to `path` is still without links: a script may have put one there, which leads out for us."""
+    return tree_files.follow(tree, str(path.relative_to(tree))) == path
 
 
 def _remove_mount_point(path: Path) -> None:

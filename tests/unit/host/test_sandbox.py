@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from builder.host import process
-from builder.host.sandbox import CAPABILITIES, Bind, confined_command, sandbox_command
+from builder.host.sandbox import CAPABILITIES, Bind, confined_command, mount_points, sandbox_command
 
 WALLS = [
     "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "ami-factory", "--unshare-cgroup-try",
@@ -55,3 +55,26 @@ def test_a_program_of_this_machine() -> None:
 
 def test_what_can_be_undone_from_inside_is_not_allowed() -> None:
     assert not {"CAP_SYS_ADMIN", "CAP_MKNOD", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_NET_ADMIN"} & set(CAPABILITIES)
+
+
+def test_mount_points_are_not_looked_for_behind_a_link_that_leads_out(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    (tree / "etc").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "empty").touch()
+    before = outside.stat().st_mtime_ns
+    with mount_points(tree, [Bind(source=Path("/dev/null"), destination="/etc/empty")]):
+        (tree / "etc").rename(tree / "elsewhere")
+        (tree / "etc").symlink_to(outside)
+    assert [each.name for each in outside.iterdir()] == ["empty"]
+    assert outside.stat().st_mtime_ns == before
+
+
+def test_mount_points_that_were_made_go_and_times_stay(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    before = (tmp_path / "etc").stat().st_mtime_ns
+    with mount_points(tmp_path, [Bind(source=Path("/dev/null"), destination="/etc/a/b")]):
+        (tmp_path / "etc" / "a").mkdir()
+        (tmp_path / "etc" / "a" / "b").touch()
+    assert list((tmp_path / "etc").iterdir()) == []
+    assert (tmp_path / "etc").stat().st_mtime_ns == before
