@@ -174,9 +174,13 @@ def _unpacked(layer: Layer, trees: Path) -> Iterator[Path]:
 def _unpack_object(packed: Path, digest: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
-    with _locked(partial, fcntl.LOCK_SH) as held:
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(_locked(partial, fcntl.LOCK_SH))
+        except FileNotFoundError:
+            return  # A sweep was in between: the caller tries again.
         if not _is(partial, held):
-            return  # `forget_trees` was in between: the caller tries again.
+            return  # The same, while we waited for its lock.
         try:
             with packed.open("rb") as file:
                 source = _Hashing(file)
