@@ -127,7 +127,7 @@ def plan(
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
-    """Show every step: reuse or run, and why. Touches nothing.
+    """Show every step: reuse or run, and why. Runs nothing.
 
     \b
     Examples:

@@ -33,6 +33,7 @@ are replaced by the few that a bootable system needs. dnf installs them, as it w
 configuration is laid out as Fedora's is (/etc/sysconfig). It boots and it takes the same way through the factory as
 Fedora does; it is not Fedora, nobody ships updates for it, and its repository is signed by a key that your machine
 made.
+
 For x86_64 the kernel is Debian's cloud kernel; for i386 (packages as i686) it is Debian's 686-pae kernel, which is too
 new to run as a paravirtual guest: Linux lost 32-bit paravirtual guests in 5.9, so bring an older kernel for that.
 

@@ -48,8 +48,8 @@ MAY: dict[str, frozenset[str]] = {
     "fleet": ENGINE
     | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "factory"},
 }
-# These start programs: the runner, the executor (a process for each step), and the region's daemon.
-STARTERS = {"builder/host/process.py", "builder/execute.py", "builder/region/daemon.py"}
+# These start programs: the runner, and the region's launcher, which forks its daemon.
+STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
 # These are programs that another process of ours runs.
 PROGRAMS = ("builder/worker.py", "builder/shell.py", "builder/region/")
 STARTING = re.compile(
