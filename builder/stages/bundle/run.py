@@ -90,7 +90,8 @@ def _private_key(spec: BundleSpec, context: StageContext) -> "RSAPrivateKey":
     path = context.surroundings.secrets.get("private_key")
     if path is None:
         raise BuilderError(
-            "no private key is known to sign the bundle with", hint="set EC2_PRIVATE_KEY or --private-key"
+            "no private key is known to sign the bundle with",
+            hint="set EC2_CERT and EC2_PRIVATE_KEY, or certificate and private_key in [bundle]",
         )
     key = bundle_cipher.load_private_key(_read(Path(path), "the private key"), f"the private key {path}")
     if not bundle_cipher.fits(key, _certificate(spec.user_certificate, context, "the user's certificate")):

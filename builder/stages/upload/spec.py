@@ -15,7 +15,7 @@ class UploadSpec:
     account: str
     region: str
     endpoint: str
-    """Identity of the endpoint: "aws", or the local region's own id; never an address with a port."""
+    """Identity of the endpoint: "aws", the local region's own id (never its address), or what --endpoint-url says."""
     bucket: str
     prefix: str
     acl: str
