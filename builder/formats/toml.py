@@ -4,6 +4,7 @@
 loaded only when a position is asked for, so that a right file does not pay for it.
 """
 
+import difflib
 import os
 import re
 import stat
@@ -101,6 +102,16 @@ def _quoted(part: str) -> str:
     return '"' + printable(part).replace('"', "?") + '"'
 
 
+def _beside(path: Path) -> str:
+    """A file of nearly that name, for one that is not there."""
+    try:
+        names = [each.name for each in path.parent.glob("*.toml")]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {printable(str(path.with_name(near[0])), 4096)}?" if near else ""
+
+
 def _bytes(path: Path) -> bytes:
     """A regular file's bytes. Opened without waiting, since a named pipe would wait for ever."""
     place = f"{printable(str(path), 4096)}:1:1"
@@ -116,7 +127,7 @@ def _bytes(path: Path) -> bytes:
             os.close(handle)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a file name"
-        raise RecipeError(f"{place}: cannot be read: {why}") from None
+        raise RecipeError(f"{place}: cannot be read: {why}", hint=_beside(path)) from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{place}: larger than {MAX_BYTES // 1024} KiB: this is no recipe")
     return content

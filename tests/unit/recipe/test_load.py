@@ -140,6 +140,10 @@ def test_hostile_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     assert refused(tmp_path / "pipe.toml") == ["1:1: not a regular file"]
     assert refused(tmp_path / "none.toml") == ["1:1: cannot be read: No such file or directory"]
+    (tmp_path / "quickstart.toml").touch()
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "quickstat.toml")
+    assert caught.value.hint == f"did you mean {tmp_path / 'quickstart.toml'}?"
     (tmp_path / "directory.toml").mkdir()
     assert refused(tmp_path / "directory.toml") == ["1:1: not a regular file"]
     (tmp_path / "loop.toml").symlink_to("loop.toml")
