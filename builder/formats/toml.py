@@ -105,11 +105,11 @@ def _quoted(part: str) -> str:
 def _beside(path: Path) -> str:
     """A file of nearly that name, for one that is not there."""
     try:
-        names = [each.name for each in path.parent.glob("*.toml")]
+        names = [each.stem for each in path.parent.glob("*.toml")]
     except (OSError, ValueError):
         return ""
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {printable(str(path.with_name(near[0])), 4096)}?" if near else ""
+    near = difflib.get_close_matches(path.stem, names, n=1, cutoff=0.7)
+    return f"did you mean {printable(str(path.with_name(f"{near[0]}.toml")), 4096)}?" if near else ""
 
 
 def _bytes(path: Path) -> bytes:
