@@ -109,7 +109,10 @@ def _beside(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     near = difflib.get_close_matches(path.stem, names, n=1, cutoff=0.7)
-    return f"did you mean {printable(str(path.with_name(f"{near[0]}.toml")), 4096)}?" if near else ""
+    if not near:
+        return ""
+    meant = path.with_name(f"{near[0]}.toml")
+    return f"did you mean {printable(str(meant), 4096)}?"
 
 
 def _bytes(path: Path) -> bytes:
