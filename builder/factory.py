@@ -129,7 +129,10 @@ class Factory:
             if not anew:
                 raise
             lock = None
-        stale = lock is not None and lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe))
+        stale = lock is not None and (
+            lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe))
+            or not lock.architectures.keys() >= set(recipe.architectures)
+        )
         return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
 
     def lock(self, prepared: Prepared, *, update: bool = False) -> Prepared:

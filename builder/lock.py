@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from builder.canonical import digest_of, to_plain
 from builder.catalog.kernels import Kernel
@@ -13,6 +15,10 @@ from builder.recipe.model import Recipe
 from builder.stages.values import LockedPackage, SourcePackage
 
 FORMAT = 1
+
+_Package = TypeVar("_Package", LockedPackage, SourcePackage)
+# Names, versions and digests become arguments of programs and names of files: no option, no path.
+_WORD = re.compile(r"[^\s/-][^\s/]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +87,26 @@ def load_lock(path: Path) -> Lock | None:
             asks=table["asks"],
             architectures={
                 name: ArchitectureLock(
-                    sources=tuple(SourcePackage(**each) for each in entry["sources"]),
-                    packages=tuple(LockedPackage(**each) for each in entry["packages"]),
-                    kernel_packages=tuple(LockedPackage(**each) for each in entry["kernel_packages"]),
-                    notes=tuple(entry["notes"]),
+                    sources=tuple(_package(SourcePackage, each) for each in entry["sources"]),
+                    packages=tuple(_package(LockedPackage, each) for each in entry["packages"]),
+                    kernel_packages=tuple(_package(LockedPackage, each) for each in entry["kernel_packages"]),
+                    notes=tuple(map(str, entry["notes"])),
                 )
                 for name, entry in table["architectures"].items()
             },
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecipeError(f"{path}: damaged: {error}", hint=remedy) from None
+
+
+def _package(kind: type[_Package], table: Mapping[str, Any]) -> _Package:
+    """A package, every field of its own type; ValueError for one that is not."""
+    made = kind(**table)
+    for each in fields(made):
+        value = getattr(made, each.name)
+        if type(value) is not each.type or (isinstance(value, str) and not _WORD.fullmatch(value)):
+            raise ValueError(f"{table.get('name')}: {each.name} is {value!r}")
+    return made
 
 
 def write_lock(path: Path, lock: Lock) -> None:

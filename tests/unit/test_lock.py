@@ -52,6 +52,12 @@ def table(**changes: Any) -> bytes:
     return json.dumps({**json.loads(LOCK.read_bytes()), **changes}).encode()
 
 
+def with_package(**changes: Any) -> bytes:
+    changed = json.loads(LOCK.read_bytes())
+    changed["architectures"]["x86_64"]["packages"][0].update(changes)
+    return json.dumps(changed).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -74,6 +80,13 @@ def table(**changes: Any) -> bytes:
             "damaged",
             id="packages of another kind",
         ),
+        pytest.param(with_package(build_time="1"), "damaged: ", id="a time that is no number"),
+        pytest.param(with_package(size=1.5), "damaged: ", id="half a byte"),
+        pytest.param(with_package(epoch=True), "damaged: ", id="an epoch that is true"),
+        pytest.param(with_package(name="--installroot=/"), "damaged: ", id="an option for a name"),
+        pytest.param(with_package(name="../bash"), "damaged: ", id="a path for a name"),
+        pytest.param(with_package(version=""), "damaged: ", id="no version"),
+        pytest.param(with_package(name="bash\n"), "damaged: ", id="a line break"),
         pytest.param(b"[" * 100_000, "not a lock", id="deeper than Python goes"),
     ],
 )
@@ -135,6 +148,10 @@ def test_a_recipe_says_when_its_lock_no_longer_fits(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not a lock"):
         factory.prepare(recipe)
     assert factory.prepare(recipe, anew=True).lock is None
+    write_lock(first.lock_path, fitting)
+
+    write_lock(first.lock_path, replace(fitting, architectures={}))
+    assert factory.prepare(recipe).stale
     write_lock(first.lock_path, fitting)
 
     recipe.write_text(recipe.read_text().replace('"less",', '"less", "vim",'))
