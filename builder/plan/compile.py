@@ -14,7 +14,7 @@ from builder.formats.fstab import fstab
 from builder.lock import Lock
 from builder.plan.repositories import package_sources, repository_steps
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
-from builder.recipe.model import Recipe, parse_size
+from builder.recipe.model import MAX_TAG_VALUE, Recipe, parse_size
 from builder.recipe.templates import ami_name_fault, render_string
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec, UserKeys
@@ -386,6 +386,11 @@ def _register_spec(
     if fault := ami_name_fault(name):
         raise RecipeError(f"register.name: {fault}")
     tags = {key: render_string(value, words, f"register.tags.{key}") for key, value in recipe.register_.tags.items()}
+    for key, value in tags.items():
+        if len(value) > MAX_TAG_VALUE:
+            raise RecipeError(
+                f"register.tags.{key}: a tag's value has up to {MAX_TAG_VALUE} characters, not {len(value)}"
+            )
     return RegisterSpec(
         partition=target.partition,
         account=target.account,

@@ -13,6 +13,8 @@ from builder.catalog.tables import Table, text
 MIB = 1024**2
 GIB = 1024**3
 MAX_INSTANCE_STORE = 10 * GIB  # EC2's limit for an instance-store root, inclusive.
+MAX_TAGS = 50 - 4  # EC2's limit for a resource, without Name and the factory's own.
+MAX_TAG_VALUE = 256
 
 _SIZE = re.compile(r"([1-9][0-9]*) ?(MiB|GiB)")
 
@@ -70,6 +72,8 @@ def _ssh_key(text: str) -> str:
 def _arn_free_tag(text: str) -> str:
     if text.lower().startswith(("aws:", "ami-factory:")):
         raise ValueError(f'tag "{text}": the prefixes aws: and ami-factory: are taken')
+    if text == "Name":
+        raise ValueError('tag "Name": it is the AMI\'s name; write register.name')
     return text
 
 
@@ -121,7 +125,7 @@ SshKey = Annotated[str, AfterValidator(_ssh_key)]
 Size = Annotated[str, AfterValidator(_size)]
 ImageSize = Annotated[str, AfterValidator(_image_size)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_arn_free_tag)]
-TagValue = Annotated[str, Field(max_length=256)]
+TagValue = Annotated[str, Field(max_length=MAX_TAG_VALUE)]
 
 
 class Repository(Table):
@@ -289,6 +293,12 @@ class Register(Table):
     def _key12(self) -> "Register":
         if not re.search(r"{{\s*key12\s*}}", self.name):
             raise ValueError("name must hold {{ key12 }}: two builds must never ask for one name")
+        return self
+
+    @model_validator(mode="after")
+    def _few_tags(self) -> "Register":
+        if len(self.tags) > MAX_TAGS:
+            raise ValueError(f"{len(self.tags)} tags are more than the {MAX_TAGS} that EC2 leaves room for")
         return self
 
 

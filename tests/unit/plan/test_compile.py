@@ -77,6 +77,14 @@ def test_the_name_is_checked_when_its_template_is_filled_in() -> None:
         planned(ready, recipe=recipe.model_copy(update={"register_": register}))
 
 
+def test_a_tag_is_measured_when_its_template_is_filled_in() -> None:
+    ready = prepared("quickstart")
+    register = ready.loaded.recipe.register_.model_copy(update={"tags": {"team": "{{ 'x' * 257 }}"}})
+    with pytest.raises(RecipeError) as caught:
+        planned(ready, recipe=ready.loaded.recipe.model_copy(update={"register_": register}))
+    assert caught.value.brief == "register.tags.team: a tag's value has up to 256 characters, not 257"
+
+
 def test_a_long_description_is_cut_to_what_ec2_keeps() -> None:
     ready = prepared("quickstart")
     recipe = ready.loaded.recipe
