@@ -65,11 +65,13 @@ def run(
     capture: bool = False,
     check: bool = True,
     clean: bool = False,
+    inherit: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one program to its end.
 
     Its output goes to the log (see `log_to`; nowhere without one), unless `capture` asks for it back. The command
     is echoed there first, ready to paste. `env` is added to `environment()`, or is all there is when `clean`.
+    `inherit` are open descriptors that it gets.
     A failure raises BuilderError with the command and, when captured, the end of its stderr; a missing program
     raises HostError.
     """
@@ -86,6 +88,7 @@ def run(
             stdout=subprocess.PIPE if capture else drain,
             stderr=subprocess.PIPE if capture else drain,
             check=False,
+            pass_fds=tuple(inherit),
         )
     except FileNotFoundError as error:
         if cwd and not cwd.is_dir():

@@ -72,22 +72,46 @@ def run_in_tree(
     `env` is added to a small fixed environment. Mount points that are missing in the tree are gone again afterwards.
     """
     require_architecture(tree)
-    with mount_points(tree, binds, network=network) as all_binds:
+    with mount_points(tree, binds, network=network) as all_binds, _variables(env) as variables:
         return process.run(
-            sandbox_command(tree, command, network=network, binds=all_binds),
-            env={**ENVIRONMENT, **env},
+            sandbox_command(tree, command, network=network, binds=all_binds, variables=variables),
+            env=ENVIRONMENT,
             clean=True,
+            inherit=[variables],
             stdin=stdin,
             capture=capture,
             check=check,
         )
 
 
+@contextmanager
+def _variables(env: Mapping[str, str]) -> Iterator[int]:
+    """A descriptor with bubblewrap's arguments that set `env` inside.
+
+    Not in bubblewrap's own environment: LD_PRELOAD of a recipe would run code before there are any walls. Not on its
+    command line: that stands in the log.
+    """
+    with os.fdopen(os.memfd_create("variables"), "wb", buffering=0) as file:
+        file.write(b"".join(b"--setenv\0%b\0%b\0" % (name.encode(), value.encode()) for name, value in env.items()))
+        file.seek(0)
+        yield file.fileno()
+
+
 def sandbox_command(
-    tree: Path, command: Sequence[str], *, network: bool = False, binds: Sequence[Bind] = (), interactive: bool = False
+    tree: Path,
+    command: Sequence[str],
+    *,
+    network: bool = False,
+    binds: Sequence[Bind] = (),
+    interactive: bool = False,
+    variables: int | None = None,
 ) -> list[str]:
-    """The command line; to be run inside the namespace, with `mount_points` around it."""
+    """The command line; to be run inside the namespace, with `mount_points` around it.
+
+    `variables`: an open descriptor, with more arguments for bubblewrap.
+    """
     argv = [process.require("bwrap", "bubblewrap"), "--bind", str(tree), "/"]
+    argv += [] if variables is None else ["--args", str(variables)]
     argv += _OWN_FILE_SYSTEMS
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]

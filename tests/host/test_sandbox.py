@@ -96,6 +96,21 @@ def test_network_where_resolv_conf_is_a_link(inside: Callable[..., Any], trees: 
     assert inside(body_resolv_link, place=trees) == [Path("/etc/resolv.conf").read_text(), ["resolv.conf"]]
 
 
+def body_preloads(place: str) -> list[str]:
+    tree, binds = tree_in(place)
+    env = {"LD_PRELOAD": "/of/the recipe.so", "LD_LIBRARY_PATH": "a\nb"}
+    command = ["/bin/sh", "-c", 'echo "$LD_LIBRARY_PATH"']
+    done = run_in_tree(tree, command, env=env, binds=binds, capture=True)
+    return [done.stdout.decode(), *done.stderr.decode().splitlines()]
+
+
+def test_variables_of_the_loader_count_inside_only(inside: Callable[..., Any], trees: Path) -> None:
+    said, *complaints = inside(body_preloads, place=trees)
+    assert said == "a\nb\n"
+    assert {each.split("'")[1] for each in complaints} == {"/of/the", "recipe.so"}
+    assert len(complaints) == 2  # the shell's; bubblewrap would make them four
+
+
 def body_fails(place: str) -> None:
     tree, binds = tree_in(place)
     run_in_tree(tree, ["/bin/sh", "-c", "echo to the log >&2; exit 7"], env={}, binds=binds, capture=True)
