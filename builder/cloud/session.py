@@ -4,6 +4,7 @@ botocore alone, without boto3's layer over it: the same clients, and 0.03 s less
 Credentials come from botocore's own chain (environment, profiles, SSO, instance role).
 """
 
+import os
 from typing import Any, Protocol
 
 import botocore.session
@@ -18,6 +19,13 @@ POOL = 10
 """Connections, and so requests at once, of one client: boto3's default."""
 
 _LOCAL_SIGNING_REGION = "us-east-1"
+# What a session reads where: configuration, environment, default, conversion. A profile that is not there, a login that
+# has ended or a file that is damaged must not stop a build for the local region, which is not AWS's.
+_NOTHING_CONFIGURED = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 
 
 class Surroundings(Protocol):
@@ -32,17 +40,14 @@ class Surroundings(Protocol):
 def client(service: str, surroundings: Surroundings, region: str) -> Client:
     """A client of `ec2`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
 
-    With an endpoint of its own a region need not have credentials: where none are configured, the words "local" stand
-    in for them. Nobody asks the metadata service for a role then, which takes seconds outside of EC2.
+    The local region is asked with the words "local" for credentials, whatever is configured for AWS. They stand in for
+    another region with an endpoint of its own too, where none are configured; nobody asks the metadata service for a
+    role then, which takes seconds outside of EC2.
     """
     endpoint = surroundings.endpoint_url
     try:
-        session = botocore.session.Session(profile=surroundings.profile)
+        session = _session(surroundings, region)
         session.user_agent_name, session.user_agent_version = "ami-factory", __version__
-        if endpoint:
-            session.get_component("credential_provider").remove("iam-role")
-            if session.get_credentials() is None:
-                session.set_credentials("local", "local")
         return session.create_client(
             service,
             region_name=_LOCAL_SIGNING_REGION if region == LOCAL else region,
@@ -51,6 +56,19 @@ def client(service: str, surroundings: Surroundings, region: str) -> Client:
         )
     except BotoCoreError as error:
         raise unanswered(endpoint or region, f"the region {region}", error) from error
+
+
+def _session(surroundings: Surroundings, region: str) -> botocore.session.Session:
+    if region == LOCAL and is_loopback(surroundings.endpoint_url):
+        session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
+        session.set_credentials("local", "local")
+        return session
+    session = botocore.session.Session(profile=surroundings.profile)
+    if surroundings.endpoint_url:
+        session.get_component("credential_provider").remove("iam-role")
+        if session.get_credentials() is None:
+            session.set_credentials("local", "local")
+    return session
 
 
 def _config(service: str, endpoint: str | None) -> Config:
@@ -63,6 +81,7 @@ def _config(service: str, endpoint: str | None) -> Config:
     if is_loopback(endpoint):
         # What listens on this machine answers at once or is not there; a proxy could not reach it.
         options |= {"retries": {"mode": "standard", "total_max_attempts": 3}, "proxies": {}, "connect_timeout": 3}
+        options |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}  # botocore refuses both at an endpoint
     if service == "s3" and endpoint:
         options["s3"] = {"addressing_style": "path"}
     return Config(**options)

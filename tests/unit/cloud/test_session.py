@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cloud import ec2, session, sts
+from builder.cloud import ec2, s3, session, sts
 from builder.errors import RegionError
 from builder.stages.contract import Surroundings
 
@@ -21,6 +21,39 @@ def test_a_local_endpoint_needs_no_credentials(tmp_path: Path) -> None:
     assert client.meta.endpoint_url == "http://127.0.0.1:1"
     assert client.meta.region_name == "us-east-1"
     assert client.meta.config.s3["addressing_style"] == "path"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"AWS_PROFILE": "nowhere"}, id="no such profile"),
+        pytest.param({"AWS_PROFILE": "sso"}, id="a login that has ended"),
+        pytest.param({"AWS_PROFILE": "process"}, id="a program that fails"),
+        pytest.param({"AWS_CONFIG_FILE": "damaged"}, id="a damaged file"),
+        pytest.param({"AWS_ACCESS_KEY_ID": "half"}, id="half a pair"),
+        pytest.param({"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, id="other endpoints"),
+    ],
+)
+def test_what_is_configured_for_aws_does_not_concern_the_local_region(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "damaged").write_text("damaged")
+    (tmp_path / "config").write_text(
+        "[profile sso]\nsso_start_url = https://x.invalid/\nsso_region = us-east-1\nsso_account_id = 123456789012\n"
+        "sso_role_name = a\n[profile process]\ncredential_process = /bin/false\n"
+    )
+    for name, value in {"AWS_CONFIG_FILE": "config", **environment}.items():
+        monkeypatch.setenv(name, str(tmp_path / value) if name == "AWS_CONFIG_FILE" else value)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        for service in ("s3", "ec2"):
+            client = session.client(service, surroundings(tmp_path, endpoint), "local")
+            assert client._request_signer._credentials.access_key == "local"
+        with pytest.raises(RegionError, match="does not answer"):
+            ec2.images_by_key(client, ["0" * 64])
+        with pytest.raises(RegionError, match="does not answer"):
+            s3.holds_all(session.client("s3", surroundings(tmp_path, endpoint), "local"), "bucket", "p/", "p/m", 1)
 
 
 def test_configured_credentials_are_used_at_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
