@@ -124,6 +124,9 @@ def confined_command(
 ) -> list[str]:
     """The command line that runs a program of this machine where it sees `/usr` and `/etc` (read-only) and `binds`.
 
+    Of `/etc` only what anybody may read: where root of the namespace is this machine's root, a package's scriptlet
+    could read passwords and private keys.
+
     `devices` are places, below the binds, where the usual few device nodes are to be: programs that are run in a
     tree there must find /dev/null, or they make a file of that name.
     """
@@ -133,6 +136,7 @@ def confined_command(
             argv += ["--symlink", str(path.readlink()), str(path)]
         elif path.exists():
             argv += ["--ro-bind", str(path), str(path)]
+    argv += _hidden(Path("/etc"))
     argv += _OWN_FILE_SYSTEMS
     if network and Path(_RESOLV_CONF).is_symlink():
         argv += ["--ro-bind-try", str(Path(_RESOLV_CONF).resolve()), str(Path(_RESOLV_CONF).resolve())]
@@ -141,6 +145,21 @@ def confined_command(
     for place in devices:
         argv += ["--dev", place]
     return [*argv, *_walls(network=network), "--chdir", "/", "--", *command]
+
+
+def _hidden(directory: Path) -> Iterator[str]:
+    """bubblewrap's arguments that put something empty over what not everybody may read."""
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.is_symlink():
+                continue
+            anybody = entry.stat(follow_symlinks=False).st_mode
+            if not entry.is_dir(follow_symlinks=False):
+                yield from () if anybody & stat.S_IROTH else ("--ro-bind", "/dev/null", entry.path)
+            elif anybody & stat.S_IROTH and anybody & stat.S_IXOTH:
+                yield from _hidden(Path(entry.path))
+            else:
+                yield from ("--tmpfs", entry.path)
 
 
 @contextmanager

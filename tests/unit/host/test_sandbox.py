@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.host import process
+from builder.host import process, sandbox
 from builder.host.sandbox import CAPABILITIES, Bind, confined_command, mount_points, sandbox_command
 
 WALLS = [
@@ -47,7 +47,9 @@ def test_a_program_of_this_machine() -> None:
         *OWN, "--ro-bind", "/a b", "/in", "--bind", "/w", "/out", "--dev", "/out/dev",
         *WALLS, "--chdir", "/", "--", "dnf",
     ]  # fmt: skip
-    seen = command[1:start]
+    hidden = list(sandbox._hidden(Path("/etc")))
+    seen = command[1 : start - len(hidden)]
+    assert command[start - len(hidden) : start] == hidden
     assert seen[:3] == ["--ro-bind", "/usr", "/usr"]
     assert {seen[at] for at in range(0, len(seen), 3)} <= {"--ro-bind", "--symlink"}
     assert not {"/home", "/root", "/var", "/"} & {seen[at + 2] for at in range(0, len(seen), 3)}
@@ -78,3 +80,19 @@ def test_mount_points_that_were_made_go_and_times_stay(tmp_path: Path) -> None:
         (tmp_path / "etc" / "a" / "b").touch()
     assert list((tmp_path / "etc").iterdir()) == []
     assert (tmp_path / "etc").stat().st_mtime_ns == before
+
+
+def test_what_not_everybody_may_read_is_hidden(tmp_path: Path) -> None:
+    for name, mode in (("shadow", 0o640), ("passwd", 0o644)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    for name, mode in (("private", 0o710), ("ssh", 0o755)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").touch(mode=0o600)
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "link").symlink_to("shadow")
+    assert list(sandbox._hidden(tmp_path)) == [
+        "--tmpfs", f"{tmp_path}/private",
+        "--ro-bind", "/dev/null", f"{tmp_path}/shadow",
+        "--ro-bind", "/dev/null", f"{tmp_path}/ssh/key",
+    ]  # fmt: skip
