@@ -261,7 +261,7 @@ def test_a_failing_script_says_where_to_look(bench: Bench, repository: Path) -> 
     looked = bench.run(*command[1].split(), stdin="echo /one* /half* $(cat /etc/hello); touch /one.new; echo $?\n")
     assert (looked.returncode, looked.stdout) == (0, "/one /half*\n0\n")
     again = bench.run(*command[1].split(), stdin="echo /one*; exit 7\n")
-    assert (again.returncode, again.stdout) == (1, "/one\n")
+    assert (again.returncode, again.stdout) == (7, "/one\n")
     nothing_is_left(bench, [])
 
 
