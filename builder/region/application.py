@@ -23,6 +23,7 @@ SERVED = ("s3", "ec2", "sts")
 # Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
 VERSIONS = {"2011-06-15": "sts"}
 LARGEST_FORM = 4 << 20
+_OWN_HOST = re.compile(r"(127(\.\d{1,3}){3}|\[::1\]|(.+\.)?localhost)(:\d+)?")
 XML = "text/xml;charset=UTF-8"
 
 
@@ -58,6 +59,7 @@ class Application:
         request_id = protocol.new_request_id()
         service = "s3"
         try:
+            _refuse_web_pages(headers)
             form = self._form(request, body)
             service = self._service(request, form)
             if service == "s3":
@@ -120,6 +122,14 @@ class Application:
             # A HEAD has no body: what clients see is the status alone.
             return Answer(status=error.status, headers=headers, length=0)
         return Answer(status=error.status, headers=headers, body=body)
+
+
+def _refuse_web_pages(headers: Mapping[str, str]) -> None:
+    """A page in this user's browser reaches the loopback device too: as itself, with an Origin, or under a name of its
+    own that it has made to lead here."""
+    host = headers.get("Host", "localhost").lower()
+    if "Origin" in headers or _OWN_HOST.fullmatch(host) is None:
+        raise ServiceError("AccessDenied", "The local region answers programs of this machine, not web pages")
 
 
 class _OtherService(ServiceError):

@@ -619,7 +619,7 @@ class TestService:
     def test_wrong_requests(self, region: Status, form: str, code: str) -> None:
         answer = raw(
             region,
-            f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: AWS x\r\nConnection: close\r\n"
+            f"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: AWS x\r\nConnection: close\r\n"
             f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n{form}",
         )
         assert f"<Code>{code}</Code>" in answer
@@ -628,10 +628,10 @@ class TestService:
     def test_rubbish_does_not_hurt(self, region: Status, s3: Any) -> None:
         for request in (
             "\x00\x01\x02\r\n\r\n",
-            "PUT /x/y HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-            "PUT /x/y HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            "GET /%00%ff/../../etc/passwd?list-type=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            "PATCH / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            "PUT /x/y HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+            "PUT /x/y HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "GET /%00%ff/../../etc/passwd?list-type=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            "PATCH / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         ):
             answer = raw(region, request)
             assert " 500 " not in answer.partition("\r\n")[0]

@@ -56,6 +56,27 @@ def test_by_the_version_where_there_is_no_scope(served: Application) -> None:
     assert ask(served, "POST", "/", body=call, Content_Type=FORM).status == 200
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:5000", "localhost:5000", "bucket.s3.localhost:5000", "[::1]:5000"])
+def test_programs_of_this_machine_are_answered(host: str, served: Application) -> None:
+    assert ask(served, "GET", "/", Authorization=SCOPE.format("sts"), Host=host).status != 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Origin": "https://page.example"}, id="a page's form"),
+        pytest.param({"Origin": "null"}, id="a sandboxed page"),
+        pytest.param({"Host": "page.example:5000"}, id="a name that leads here"),
+        pytest.param({"Host": "127.page.example"}, id="a name that looks like an address"),
+        pytest.param({"Host": "[::1"}, id="no name at all"),
+    ],
+)
+def test_web_pages_are_not(headers: dict[str, str], served: Application) -> None:
+    call = b"Action=DescribeImages&Version=2016-11-15&AWSAccessKeyId=x"
+    answer = ask(served, "POST", "/", body=call, Content_Type=FORM, **headers)
+    assert (answer.status, code(answer)) == (403, "AccessDenied")
+
+
 def test_refusals_have_the_form_of_their_service(served: Application) -> None:
     s3 = ask(served, "GET", "/bucket/key", Authorization=SCOPE.format("s3"))
     assert (s3.status, code(s3), ElementTree.fromstring(s3.body).tag) == (404, "NoSuchBucket", "Error")
