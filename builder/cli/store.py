@@ -20,7 +20,7 @@ app = typer.Typer(cls=NoVerbIsHelp, help="The store of finished outputs.")
 
 
 def _bytes_on_disk(each: Object) -> int:
-    return sum(file.stat().st_blocks * 512 for file in each.path.iterdir())
+    return sum(file.lstat().st_blocks * 512 for file in each.path.rglob("*"))
 
 
 @app.command("list")
@@ -67,17 +67,19 @@ def gc(
     """Remove old objects, unpacked trees and what was left behind.
 
     Nothing is lost for good: a removed object is made again when a build needs it. Objects that the last build of a
-    variant used are kept, unless --all. Refused while a build runs.
+    variant used are kept, unless --all. Old logs of steps without an object go too. Refused while a build runs.
     """
     from builder.host.layers import forget_unused_trees
 
     place = o.factory(store=store).store
     place.prepare()
+    before = time.time() - (0 if all_ else days * 86400)
     try:
         with place.alone():
-            removed = place.keys() if all_ else _old(place, time.time() - days * 86400)
+            removed = place.keys() if all_ else _old(place, before)
             for key in removed:
                 place.remove(key)
+            place.forget_logs(before)
     except Busy:
         raise BuilderError(f"a build is using {place.root}", hint="run this again when it has ended") from None
     forget_unused_trees(place.trees)

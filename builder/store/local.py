@@ -114,6 +114,12 @@ class LocalStore:
         """Take an object away by rename, then delete it: a kill in between leaves no half of one that looks whole."""
         _discard(self._put_aside(key))
 
+    def forget_logs(self, before: float) -> None:
+        """Remove what was written before then of the runs of steps that have no object."""
+        for path in (self.root / "logs").iterdir():
+            if not self.has(path.stem) and path.stat().st_mtime < before:
+                path.unlink()
+
     def _put_aside(self, key: str) -> Path:
         """Move an object to where the next sweep finds it."""
         aside = self.root / "work" / secrets.token_hex(8)

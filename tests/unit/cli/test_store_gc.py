@@ -1,10 +1,12 @@
 """store gc: what it takes, what it leaves, and when it refuses."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from builder.cli.store import gc
+from builder.cli.store import gc, list_
 from builder.errors import BuilderError
 from builder.store.contract import Record
 from builder.store.local import LocalStore
@@ -52,3 +54,27 @@ def test_nothing_is_taken_from_a_running_build(store: LocalStore) -> None:
         gc(store=store.root, all_=True)
     assert caught.value.hint == "run this again when it has ended"
     assert store.keys() == ["ab" * 32]
+
+
+def test_logs_go_with_their_objects_and_those_of_failures_when_they_are_old(store: LocalStore) -> None:
+    kept, failed, failed_long_ago = "ab" * 32, "cd" * 32, "ef" * 32
+    commit(store, kept, created=store.now())
+    for key in (kept, failed, failed_long_ago):
+        store.log_path(key).touch()
+        store.job_path(key).touch()
+    for path in (store.log_path(kept), store.log_path(failed_long_ago), store.job_path(failed_long_ago)):
+        os.utime(path, (1, 1))
+    gc(store=store.root, days=30)
+    assert sorted(path.name for path in (store.root / "logs").iterdir()) == [
+        f"{key}.{kind}" for key in (kept, failed) for kind in ("job", "log")
+    ]
+    gc(store=store.root, all_=True)
+    assert list((store.root / "logs").iterdir()) == []
+
+
+def test_what_lies_in_directories_counts(store: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(store, "ab" * 32)
+    (store.object_path("ab" * 32) / "packages").mkdir()
+    (store.object_path("ab" * 32) / "packages" / "a.rpm").write_bytes(b"x" * 1_000_000)
+    list_(store=store.root, json=True)
+    assert json.loads(capsys.readouterr().out)["objects"][0]["bytes"] > 1_000_000
