@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.cloud import s3, session
+from builder.cloud import s3, session, sts
 from builder.cloud.errors import aws_command
 from builder.errors import RegionError
 from builder.formats.bundle_manifest import read_manifest
-from builder.stages.contract import Input, Result, StageContext
+from builder.stages.contract import Input, Result, StageContext, Surroundings
 from builder.stages.upload.spec import UploadSpec
 
 PART_TYPE = "application/octet-stream"
@@ -36,6 +36,7 @@ def run(spec: UploadSpec, context: StageContext) -> Result:
     bundle = context.input("bundle")
     prefix = f"{spec.prefix}/{bundle.result['ciphertext_sha256'][:12]}"
     parts, manifest = items(bundle, prefix)
+    refuse_other_account(spec, context.surroundings)
     bucket = s3.Bucket(
         client=session.client("s3", context.surroundings, spec.region), name=spec.bucket, account=spec.account
     )
@@ -63,6 +64,18 @@ def run(spec: UploadSpec, context: StageContext) -> Result:
         "sent": sent,
         "kept": total - sent,
     }
+
+
+def refuse_other_account(spec: UploadSpec, surroundings: Surroundings) -> None:
+    """RegionError when AWS's credentials are not of the bundle's account: EC2 registers one's own bundles only.
+
+    Asked before a bucket is made for it. An endpoint that is not AWS's may know nothing of accounts.
+    """
+    if surroundings.endpoint_url is None and (found := sts.account(surroundings, spec.region)) != spec.account:
+        raise RegionError(
+            f"your credentials are of the account {found}, and the bundle is for {spec.account}",
+            hint="choose others with --profile, or correct bundle.account in the recipe, or EC2_USER",
+        )
 
 
 def items(bundle: Input, prefix: str) -> tuple[tuple[Item, ...], Item]:

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from builder.formats.bundle_manifest import BundleManifest, Part, format_manifes
 from builder.stages.contract import Input
 from builder.stages.upload import run as stage
 from builder.stages.upload.spec import UploadSpec
-from tests.support.stubs import stubbed_client
+from tests.support.stubs import stubbed_client, surroundings
 from tests.support.workshop import stage_context
 
 SPEC = UploadSpec(
@@ -66,6 +67,19 @@ def bundle(tmp_path: Path) -> Input:
 @pytest.fixture
 def go(tmp_path: Path, bundle: Input) -> Callable[[], Any]:
     return lambda: stage.run(SPEC, stage_context(tmp_path, bundle))
+
+
+def test_credentials_of_another_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_aws = dataclasses.replace(surroundings(tmp_path), endpoint_url=None)
+    for make in stubbed_client(tmp_path):
+        client, stub = make("sts")
+        monkeypatch.setattr(session, "client", lambda *asked, client=client: client)
+        for account in ("123456789012", "210987654321"):
+            stub.add_response("get_caller_identity", {"Account": account}, {})
+        stage.refuse_other_account(SPEC, of_aws)
+        with pytest.raises(RegionError) as caught:
+            stage.refuse_other_account(SPEC, of_aws)
+    assert caught.value.brief == "your credentials are of the account 210987654321, and the bundle is for 123456789012"
 
 
 def checksum(data: bytes) -> str:
