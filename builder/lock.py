@@ -29,6 +29,11 @@ class ArchitectureLock:
     kernel_packages: tuple[LockedPackage, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def source_epoch(self) -> int:
+        """Newest build time of any locked package: the one clock of what is built for this architecture."""
+        return max((each.build_time for each in (*self.packages, *self.kernel_packages)), default=0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
@@ -36,18 +41,6 @@ class Lock:
     asks: str
     """Digest of all that the recipe and the kernel ask of the package resolver; another one makes the lock stale."""
     architectures: Mapping[str, ArchitectureLock]
-
-    @property
-    def source_epoch(self) -> int:
-        """Newest build time of any locked package: the one clock of the build."""
-        return max(
-            (
-                each.build_time
-                for lock in self.architectures.values()
-                for each in (*lock.packages, *lock.kernel_packages)
-            ),
-            default=0,
-        )
 
 
 def lock_path(recipe: Path) -> Path:

@@ -31,13 +31,18 @@ def test_notes_and_emptiness_survive(tmp_path: Path) -> None:
     )
     write_lock(tmp_path / "r.lock", lock)
     assert load_lock(tmp_path / "r.lock") == lock
-    assert lock.source_epoch == 0
+    assert lock.architectures["x86_64"].source_epoch == 0
 
 
-def test_the_clock_is_the_newest_package_of_any_architecture() -> None:
+def test_the_clock_is_the_newest_package_of_the_architecture() -> None:
+    """Of no other one: an architecture more must not rebuild what is there."""
     lock = load_lock(LOCK)
     assert lock is not None
-    assert lock.source_epoch == 1763000000
+    mine = lock.architectures["x86_64"]
+    newest = max((*mine.packages, *mine.kernel_packages), key=lambda each: each.build_time)
+    later = replace(newest, name="later", build_time=newest.build_time + 1)
+    assert mine.source_epoch == newest.build_time
+    assert replace(mine, kernel_packages=(*mine.kernel_packages, later)).source_epoch == newest.build_time + 1
 
 
 def test_no_lock_is_none(tmp_path: Path) -> None:
