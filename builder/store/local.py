@@ -221,8 +221,8 @@ class LocalStore:
 
     def find(self, short: str) -> str:
         """The one key that starts with `short`; BuilderError when none or several do."""
-        where = self.root
-        keys = {p.name for p in where.glob(f"objects/*/{short}*")} | {p.stem for p in where.glob(f"logs/{short}*.log")}
+        known = {*(path.name for path in self.root.glob("objects/*/*")), *(p.stem for p in self.root.glob("logs/*.log"))}
+        keys = [each for each in known if each.startswith(short)]  # not by glob: a user's word is no pattern and no path
         if len(keys) != 1:
             found = "no step" if not keys else f"{len(keys)} steps"
             raise BuilderError(

@@ -165,8 +165,10 @@ def test_a_short_key_finds_the_one_step(store: LocalStore) -> None:
     assert store.find("cd") == "cd" * 32
     with pytest.raises(BuilderError, match="2 steps"):
         store.find("")
-    with pytest.raises(BuilderError, match="no step"):
-        store.find("ef")
+    (store.root / "other.log").touch()
+    for strange in ("ef", "*", "a**", "[", "../other", "/etc"):
+        with pytest.raises(BuilderError, match="no step"):
+            store.find(strange)
 
 
 def test_used_last_reads_what_it_can(store: LocalStore) -> None:
