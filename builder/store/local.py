@@ -221,8 +221,10 @@ class LocalStore:
 
     def find(self, short: str) -> str:
         """The one key that starts with `short`; BuilderError when none or several do."""
-        known = {*(path.name for path in self.root.glob("objects/*/*")), *(p.stem for p in self.root.glob("logs/*.log"))}
-        keys = [each for each in known if each.startswith(short)]  # not by glob: a user's word is no pattern and no path
+        # Not by glob: what a user types is no pattern and no path.
+        logged = {each.stem for each in self.root.glob("logs/*.log")}
+        known = logged | {each.name for each in self.root.glob("objects/*/*")}
+        keys = [each for each in known if each.startswith(short)]
         if len(keys) != 1:
             found = "no step" if not keys else f"{len(keys)} steps"
             raise BuilderError(
