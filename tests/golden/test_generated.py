@@ -73,7 +73,8 @@ def test_install_command(name: str, rewrite_golden: bool) -> None:
 
 
 def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.chown", lambda *_, **__: None)  # the tests may run as a user; owners are tests/host's
+    for name_of_call in ("os.chown", "os.fchown"):  # the tests may run as a user; owners are tests/host's
+        monkeypatch.setattr(name_of_call, lambda *_, **__: None)
     spec = configure_spec(name)
     found = {each: each for each in UNITS[name]}
     for path, text in {"/etc/ssh/sshd_config": SSHD_CONFIG[name], "/usr/bin/curl": ""}.items():

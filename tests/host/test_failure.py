@@ -369,7 +369,7 @@ def test_a_user_without_subordinate_ids(bench: Bench, repository: Path) -> None:
 def test_user_namespaces_that_are_forbidden(bench: Bench, repository: Path) -> None:
     bench.write(repository, QUICK)
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    bench.prefix = ("unshare", "--user", "--map-root-user", "--map-auto", "sh", "-c", forbid, "sh")
+    bench.prefix = ("unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", forbid, "sh")
     refused(bench.build(), 3, "does not let you make a user namespace", "sysctl")
     told = bench.run("doctor")
     assert (told.returncode, "does not let you make a user namespace" in told.stdout) == (3, True)
