@@ -1,10 +1,10 @@
 """What the region's process may go through: SIGKILL at any moment, races, stale files, other regions."""
 
+import contextlib
 import fcntl
 import hashlib
 import itertools
 import json
-import contextlib
 import os
 import random
 import signal
