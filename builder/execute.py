@@ -193,7 +193,7 @@ class LocalExecutor:
 
     def _run(self, action: Action, events: "queue.Queue[Any]", listener: Listener) -> Object:
         step = action.step
-        again = step.remote or action.reason.startswith("asked for")
+        again = step.remote or action.anew
         with self.store.lease(step.key, LEASE_SECONDS, stopped=lambda: self._stopped):
             # What another build has made since this one was planned is as good as our own.
             if self.store.has(step.key) and not (again and self.store.stamp(step.key) == self._before.get(step.key)):

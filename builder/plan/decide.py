@@ -23,6 +23,8 @@ class Action:
     step: Step
     do: Do
     reason: str
+    anew: bool = False
+    """Run it although its object is in the store, and put the new one in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def _action(
             return Action(step=step, do=Do.REUSE, reason=_where(step, observed))
         return Action(step=step, do=Do.SKIP, reason="not needed")
     if step.key in again:
-        return Action(step=step, do=Do.RUN, reason="asked for with --rebuild")
+        return Action(step=step, do=Do.RUN, reason="asked for with --rebuild", anew=True)
     return Action(step=step, do=Do.RUN, reason=_reason(step, plan, history))
 
 
