@@ -1,5 +1,6 @@
 """The kernel's packages on top of the layers, an initrd with what the guest needs, and a kernel the loader reads."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.host import tree_files
@@ -29,9 +30,12 @@ def run(spec: KernelSpec, context: StageContext) -> Result:
             on_top=True,
         )
         version = the_version(before, find_versions(tree.path))
-        initrd = make_initrd(tree.path, spec, version)
+        # Side by side: repacking a kernel takes as long as making an initrd, and neither looks at the other's file.
+        with ThreadPoolExecutor(1) as pool:
+            readable = pool.submit(readable_kernel, tree.path, version, spec.payloads)
+            initrd = make_initrd(tree.path, spec, version)
+        vmlinuz, repacked = readable.result()
         check_initrd(tree.path, version, initrd, spec.modules)
-        vmlinuz, repacked = readable_kernel(tree.path, version, spec.payloads)
     assert tree.upper is not None
     layer = commit_layer(context, tree.upper, spec.source_epoch)
     return {**layer, "version": version, "vmlinuz": vmlinuz, "initrd": initrd, "repacked": repacked}
