@@ -183,18 +183,24 @@ g.launch(); g.mount_ro("/dev/sda", "/"); g.ls("/"); g.close()
 
 
 def cold(bench: Bench) -> Iterator[Line]:
-    """Store empty, repository warm, up to the verified image; against bare dnf, mke2fs -d and one guestfs launch."""
+    """Store empty, repository warm, up to the image and on to the verified image; both against bare dnf, mke2fs -d and
+    one guestfs launch. The bare tools make no initrd and read nothing of the image."""
     recipe = bench.recipe("cold")
     lock = json.loads(recipe.with_suffix(".lock").read_text())["architectures"]["x86_64"]
     names = " ".join(
         f"{p['name']}-{p['epoch']}:{p['version']}-{p['release']}" for p in lock["packages"] + lock["kernel_packages"]
     )
     numbers = iter(range(100))
-    ours, bare, parts = [], [], []
+    images, verified, bare, parts = [], [], [], []
     for _ in range(bench.runs):
         store = bench.store(f"cold{next(numbers)}")
         repository = next((store / "objects").glob("*/*"))
-        ours.append(_seconds(lambda store=store: bench.factory("build", "--until", "verify", recipe, store=store)))
+        image, verify = (
+            _seconds(lambda store=store, stage=stage: bench.factory("build", "--until", stage, recipe, store=store))
+            for stage in ("image", "verify")
+        )
+        images.append(image)
+        verified.append(image + verify)
         parts.append({e["label"]: e["milliseconds"] / 1000 for e in _records(store)})
         place = Path(mkdtemp(dir=bench.home))
         script = inside(["sh", "-c", BARE, "bare", place, repository, names])
@@ -202,13 +208,9 @@ def cold(bench: Bench) -> Iterator[Line]:
         launch = _seconds(lambda place=place: _launch(place / "disk.raw"))
         bare.append(install + launch)
         remove_tree(place, store)
-    yield Line(
-        name="cold build to the verified image",
-        seconds=statistics.median(ours),
-        against="bare tools",
-        limit=statistics.median(bare),
-        aim=1.25,
-    )
+    limit, against = statistics.median(bare), "dnf, mke2fs and guestfs's launch"
+    for name, found in (("cold build up to the image", images), ("cold build up to the verified image", verified)):
+        yield Line(name=name, seconds=statistics.median(found), against=against, limit=limit, aim=1.25)
     shown = ", ".join(f"{label} {seconds:.1f}" for label, seconds in parts[-1].items())
     print(f"    of which: {shown}", flush=True)
 
