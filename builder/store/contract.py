@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ class Workspace:
     """Where one running step writes, on the store's own file system."""
 
     output: Path
-    scratch: Path = field()
+    scratch: Path
 
 
 class Store(Protocol):
