@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from builder.formats import gzip_stream, tar_member
 from builder.formats.bundle_cipher import Encryptor, SessionKey
@@ -32,6 +32,22 @@ class PartDigest:
     length: int
     sha1: str
     sha256: str
+
+
+class PartSink(Protocol):
+    """Takes the parts of a bundle as they are made, in order.
+
+    `write` and `end` may block: that is the back-pressure. What a sink holds when the bundle fails is worthless; who
+    made the sink clears it away.
+    """
+
+    def write(self, index: int, data: memoryview) -> None:
+        """The next bytes of part `index`; valid during the call only."""
+        ...
+
+    def end(self, index: int, digest: PartDigest) -> None:
+        """Part `index` is complete."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

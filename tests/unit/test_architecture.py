@@ -30,8 +30,9 @@ MAY: dict[str, frozenset[str]] = {
     "store": LOW,
     "machine": LOW,
     "cloud": LOW | {"contract"},
+    "bundles": LOW | {"contract", "cloud"},
     "recipe": frozenset({"catalog", "formats", "specs"}),
-    "stages": LOW | DATA | {"store", "machine", "cloud"},
+    "stages": LOW | DATA | {"store", "machine", "cloud", "bundles"},
     "worker": LOW | DATA,
     "shell": ENGINE,
     "lock": frozenset({"catalog", "recipe"}) | DATA,
@@ -42,9 +43,23 @@ MAY: dict[str, frozenset[str]] = {
     "execute": ENGINE | {"worker"},
     "identity": LOW,
     "doctor": LOW | {"store", "cloud", "region"},
-    "region": LOW | DATA | {"store"},
+    "region": LOW | DATA | {"store", "machine", "bundles"},
     "factory": ENGINE
-    | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "region"},
+    | {
+        "stages",
+        "recipe",
+        "lock",
+        "resolve",
+        "observe",
+        "history",
+        "execute",
+        "identity",
+        "cloud",
+        "bundles",
+        "region",
+    },
+    # The classic commands: a command line of its own, beside cli.
+    "classic": LOW | {"contract", "cloud", "bundles", "identity", "region", "factory", "cli"},
     "fleet": ENGINE
     | {"stages", "recipe", "lock", "resolve", "observe", "history", "execute", "identity", "cloud", "factory"},
 }
