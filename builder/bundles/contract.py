@@ -26,7 +26,7 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int) -> None: ...
 
 
-def no_progress(_done: int, _total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """For who does not look."""
 
 

@@ -14,10 +14,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from builder.formats import gzip_stream, tar_member
 from builder.formats.bundle_cipher import Encryptor, SessionKey
+from builder.formats.gzip_stream import WINDOW, Level
 from builder.formats.sparse import Block
 
 PART_SIZE = 10 * 1024 * 1024
@@ -65,18 +66,20 @@ def seal(
     size: int,
     blocks: Iterable[Block],
     session: SessionKey,
-    open_part: Callable[[int], BinaryIO],
-    progress: Callable[[int], None] = lambda done: None,
+    sink: PartSink,
+    *,
+    level: Level = "fast",
+    progress: Callable[[int, int], None] = lambda done, total: None,
     workers: int | None = None,
 ) -> Sealed:
-    """Encrypt an image of `size` bytes into parts; `open_part(index)` says where each goes.
+    """Encrypt an image of `size` bytes into parts, which `sink` takes. The bytes do not depend on `workers`.
 
-    An error of any thread is raised here, as is Ctrl-C, after
-    the work in hand (a few blocks) is done; the part files are closed then, and what is in them is worthless.
+    An error of any thread is raised here, as is Ctrl-C, after the work in hand (a few blocks) is done; what the sink
+    holds is worthless then.
     """
     workers = workers or len(os.sched_getaffinity(0))
     tar = hashlib.sha1(usedforsecurity=False)
-    out = _Parts(open_part, session)
+    out = _Parts(sink, session)
     pending: collections.deque[tuple[int, Future[None], Future[None]]] = collections.deque()
     done = 0
 
@@ -86,27 +89,35 @@ def seal(
         hashed.result()
         sealed.result()
         done += length
-        progress(min(done, size))
+        progress(min(done, size), size)
 
     with (
-        out,
         ThreadPoolExecutor(1, "bundle-out") as order,
         ThreadPoolExecutor(1, "bundle-tar") as hasher,
         ThreadPoolExecutor(workers, "bundle-deflate") as deflaters,
     ):
         try:
+            before = b""
             for block in _tar_blocks(name, size, blocks):
-                deflated = deflaters.submit(_deflate, block)
+                deflated = deflaters.submit(_deflate, block, level, before)
                 pending.append((block.length, hasher.submit(_hash, tar, block), order.submit(out.add, deflated)))
+                if level == "small":
+                    before = _end_of(before, block)
                 if len(pending) > 4 * workers + 4:
                     settle()
             while pending:
                 settle()
+            return order.submit(out.finish, tar.hexdigest()).result()
         except BaseException:
             for pool in (deflaters, hasher, order):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return out.finish(tar.hexdigest())
+
+
+def largest_count(size: int) -> int:
+    """How many parts an image of `size` bytes can have: what does not deflate grows by less than a thousandth."""
+    tar = tar_member.BLOCK + size + tar_member.padding_after(size)
+    return -(-(tar + tar // 1000 + 4096) // PART_SIZE)
 
 
 def _tar_blocks(name: str, size: int, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -130,37 +141,38 @@ def _hash(digest: "hashlib._Hash", block: Block) -> None:
         digest.update(memoryview(_ZEROS)[: min(len(_ZEROS), block.length - start)])
 
 
-def _deflate(block: Block) -> gzip_stream.Deflated:
-    return gzip_stream.deflate_zeros(block.length) if block.data is None else gzip_stream.deflate(block.data)
+def _deflate(block: Block, level: Level, before: bytes) -> gzip_stream.Deflated:
+    if block.data is None:
+        return gzip_stream.deflate_zeros(block.length, level)
+    return gzip_stream.deflate(block.data, level, before)
+
+
+def _end_of(before: bytes, block: Block) -> bytes:
+    """The last bytes of the stream so far, as many as deflate can refer to."""
+    tail = bytes(min(block.length, WINDOW)) if block.data is None else bytes(block.data[-WINDOW:])
+    return tail if len(tail) == WINDOW else (before + tail)[-WINDOW:]
 
 
 class _Parts:
     """The end of the line: deflated blocks in order, to ciphertext, cut into parts."""
 
-    def __init__(self, open_part: Callable[[int], BinaryIO], session: SessionKey) -> None:
-        self._open_part = open_part
+    def __init__(self, sink: PartSink, session: SessionKey) -> None:
+        self._sink = sink
         self._trailer = gzip_stream.Trailer()
         self._cipher = Encryptor(session)
         self._whole = hashlib.sha256()
         self._parts: list[PartDigest] = []
-        self._file: BinaryIO | None = None
         self._begin()
-        self._write(self._cipher.update(gzip_stream.HEADER))
-
-    def __enter__(self) -> "_Parts":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._header = gzip_stream.HEADER
 
     def add(self, deflated: "Future[gzip_stream.Deflated]") -> None:
         block = deflated.result()
         self._trailer.add(block)
-        self._write(self._cipher.update(block.data))
+        self._write(self._cipher.update(self._header + block.data))
+        self._header = b""
 
     def finish(self, tar_sha1: str) -> Sealed:
-        self._write(self._cipher.update(self._trailer.finish()))
+        self._write(self._cipher.update(self._header + self._trailer.finish()))
         self._write(memoryview(self._cipher.finish()))
         self._end()
         return Sealed(
@@ -181,9 +193,7 @@ class _Parts:
             piece, data = data[:room], data[room:]
             self._sha1.update(piece)
             self._sha256.update(piece)
-            if self._file is None:
-                self._file = self._open_part(len(self._parts))
-            self._file.write(piece)
+            self._sink.write(len(self._parts), piece)
             self._length += len(piece)
 
     def _begin(self) -> None:
@@ -192,9 +202,6 @@ class _Parts:
         self._sha256 = hashlib.sha256()
 
     def _end(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._parts.append(
-            PartDigest(length=self._length, sha1=self._sha1.hexdigest(), sha256=self._sha256.hexdigest())
-        )
+        digest = PartDigest(length=self._length, sha1=self._sha1.hexdigest(), sha256=self._sha256.hexdigest())
+        self._sink.end(len(self._parts), digest)
+        self._parts.append(digest)

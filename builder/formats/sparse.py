@@ -48,6 +48,17 @@ def read_blocks(descriptor: int, size: int, length: int = BLOCK) -> Iterator[Blo
             start, end = _next_extent(descriptor, stop, size)
 
 
+def read_pipe(descriptor: int, size: int, length: int = BLOCK) -> Iterator[Block]:
+    """The same of a file that cannot be seeked in, which must end after `size` bytes: BuilderError if it does not."""
+    zeros = bytes(length)
+    for offset in range(0, size, length):
+        data = _read_on(descriptor, offset, min(length, size - offset))
+        empty = data == (zeros if len(data) == length else bytes(len(data)))
+        yield Block(length=len(data), data=None if empty else data)
+    if os.read(descriptor, 1):
+        raise BuilderError(f"the image goes on after the {size} bytes that it was said to have")
+
+
 def _next_extent(descriptor: int, offset: int, size: int) -> tuple[int, int]:
     """Where the next bytes that are not a hole start and end, from `offset` on; (size, size) if there are none."""
     try:
@@ -70,4 +81,16 @@ def _read(descriptor: int, start: int, stop: int) -> bytes:
         if not more:
             raise BuilderError(f"the image ended at byte {start + len(data)} while it was being read")
         data += more
+    return data
+
+
+def _read_on(descriptor: int, done: int, length: int) -> bytearray:
+    """The next `length` bytes of a pipe, of which `done` were read before."""
+    data = bytearray(length)
+    view = memoryview(data)
+    while view:
+        count = os.readv(descriptor, [view])
+        if not count:
+            raise BuilderError(f"the image ended after {done + length - len(view)} bytes while it was being read")
+        view = view[count:]
     return data

@@ -1,88 +1,64 @@
 """Bundles the image: fresh session key, encrypted parts, and the manifest that the user's key signs."""
 
 import hashlib
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import __version__
+from builder.bundles import write
+from builder.bundles.contract import Description, Keys
+from builder.bundles.directory import DirectorySink
+from builder.bundles.image import open_image
 from builder.catalog import certificates
-from builder.errors import BuilderError, RecipeError
-from builder.formats import bundle_cipher, tar_member
-from builder.formats.bundle_cipher import SessionKey
-from builder.formats.bundle_manifest import BundleManifest, Bundler, Part, format_manifest, part_names
-from builder.formats.bundle_stream import Sealed, seal
-from builder.formats.sparse import read_blocks
+from builder.errors import BuilderError
+from builder.formats import bundle_cipher
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.contract import Result, StageContext
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-SIZE_LIMIT = 10 * 1024**3
-"""EC2 takes no larger instance-store image; exactly 10 GiB is allowed."""
-ARCHITECTURES = ("i386", "x86_64")
-
 
 def run(spec: BundleSpec, context: StageContext) -> Result:
-    """Write the parts and the manifest. Nothing secret is logged or kept: the session key lives in this call only."""
-    check(spec)
-    image = context.input("image").path / "disk.raw"
-    private_key = _private_key(spec, context)
-    ec2_certificate = _certificate(spec.ec2_certificate, context, "EC2's certificate")
-    session = bundle_cipher.new_session_key()
-    sealed = _seal(spec, image, context, session)
-    names = part_names(spec.name, len(sealed.parts))
-    for index, name in enumerate(names):
-        (context.output / _unnamed(index)).rename(context.output / name)
-    manifest = f"{spec.name}.manifest.xml"
-    size = image.stat().st_size
-    data = format_manifest(
-        _manifest(spec, size, sealed, names, session, private_key, ec2_certificate),
-        lambda signed: bundle_cipher.sign(signed, private_key),
+    """Write the parts and the manifest."""
+    description = _description(spec)
+    write.check(description)
+    keys = Keys(
+        private_key=_private_key(spec, context),
+        ec2=bundle_cipher.load_public_key(
+            _certificate(spec.ec2_certificate, context, "EC2's certificate"), "EC2's certificate"
+        ),
     )
-    (context.output / manifest).write_bytes(data)
+    with (
+        open_image(context.input("image").path / "disk.raw") as image,
+        DirectorySink(context.output, spec.name) as sink,
+    ):
+        made = write.bundle(
+            image, description, keys, sink, progress=lambda done, total: context.progress("bundle", done, total)
+        )
+        sink.keep(made.names, made.manifest_name, made.manifest)
+        size = image.size
     return {
-        "manifest": manifest,
-        "parts": len(names),
+        "manifest": made.manifest_name,
+        "parts": len(made.names),
         "size": size,
-        "bundled_size": sealed.length,
-        "ciphertext_sha256": sealed.ciphertext_sha256,
+        "bundled_size": made.sealed.length,
+        "ciphertext_sha256": made.sealed.ciphertext_sha256,
         "digests": {
-            manifest: hashlib.sha256(data).hexdigest(),
-            **{name: part.sha256 for name, part in zip(names, sealed.parts, strict=True)},
+            made.manifest_name: hashlib.sha256(made.manifest).hexdigest(),
+            **{name: part.sha256 for name, part in zip(made.names, made.sealed.parts, strict=True)},
         },
     }
 
 
-def check(spec: BundleSpec) -> None:
-    """RecipeError for what EC2 would refuse, before any work is done."""
-    if tar_member.NAME.fullmatch(spec.name) is None:
-        raise RecipeError(
-            f'bundle: "{spec.name}" cannot be the name of a bundle',
-            hint="use 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first",
-        )
-    if re.fullmatch(r"[0-9]{12}", spec.account) is None:
-        raise RecipeError(
-            f'bundle.account: "{spec.account}" is not an AWS account number', hint="write its 12 digits, without dashes"
-        )
-    if spec.architecture not in ARCHITECTURES:
-        raise RecipeError(
-            f"bundle: EC2 has no instance-store images for {spec.architecture}",
-            hint=f"use {' or '.join(ARCHITECTURES)}",
-        )
-
-
-def check_size(size: int) -> None:
-    """BuilderError for an image that is empty or larger than EC2 takes."""
-    if size == 0:
-        raise BuilderError("the image has 0 bytes", hint="look at the log of the image step")
-    if size > SIZE_LIMIT:
-        raise BuilderError(
-            f"the image has {size} bytes, EC2 takes at most {SIZE_LIMIT} (10 GiB) for an instance-store AMI",
-            hint="set image.size in the recipe to 10GiB or less",
-        )
+def _description(spec: BundleSpec) -> Description:
+    return Description(
+        name=spec.name,
+        account=spec.account,
+        architecture=spec.architecture,
+        kernel_id=spec.kernel_id,
+        ramdisk_id=spec.ramdisk_id,
+        block_device_mapping=spec.block_device_mapping,
+    )
 
 
 def _private_key(spec: BundleSpec, context: StageContext) -> "RSAPrivateKey":
@@ -124,59 +100,3 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BuilderError(f"{what} {path} cannot be read: {error.strerror}") from error
-
-
-def _seal(spec: BundleSpec, image: Path, context: StageContext, session: SessionKey) -> Sealed:
-    """The parts, under names that say nothing yet of their count. The image must hold still meanwhile."""
-    with image.open("rb") as file:
-        before = os.fstat(file.fileno())
-        check_size(before.st_size)
-        sealed = seal(
-            spec.name,
-            before.st_size,
-            read_blocks(file.fileno(), before.st_size),
-            session,
-            lambda index: (context.output / _unnamed(index)).open("xb"),
-            lambda done: context.progress("bundle", done, before.st_size),
-        )
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise BuilderError(
-            f"{image} changed while it was being bundled",
-            hint="let nothing write to the store's objects, and run again",
-        )
-    return sealed
-
-
-def _unnamed(index: int) -> str:
-    return f"part.{index}"
-
-
-def _manifest(
-    spec: BundleSpec,
-    size: int,
-    sealed: Sealed,
-    names: tuple[str, ...],
-    session: SessionKey,
-    private_key: "RSAPrivateKey",
-    ec2_certificate: bytes,
-) -> BundleManifest:
-    user, ec2 = private_key.public_key(), bundle_cipher.load_public_key(ec2_certificate, "EC2's certificate")
-    version, _, release = __version__.rpartition(".")
-    return BundleManifest(
-        bundler=Bundler(name="ami-factory", version=version, release=release),
-        name=spec.name,
-        account=spec.account,
-        architecture=spec.architecture,
-        block_device_mapping=spec.block_device_mapping,
-        kernel_id=spec.kernel_id,
-        ramdisk_id=spec.ramdisk_id,
-        digest=sealed.tar_sha1,
-        size=size,
-        bundled_size=sealed.length,
-        ec2_encrypted_key=bundle_cipher.wrap(session.key, ec2),
-        user_encrypted_key=bundle_cipher.wrap(session.key, user),
-        ec2_encrypted_iv=bundle_cipher.wrap(session.iv, ec2),
-        user_encrypted_iv=bundle_cipher.wrap(session.iv, user),
-        parts=tuple(Part(filename=name, sha1=part.sha1) for name, part in zip(names, sealed.parts, strict=True)),
-    )

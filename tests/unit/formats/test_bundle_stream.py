@@ -3,9 +3,8 @@ import hashlib
 import io
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,31 +20,30 @@ SESSION = SessionKey(
 )
 
 
-class Kept(io.BytesIO):
-    """A part that can be looked at after it was closed."""
+class Kept:
+    """A sink that keeps everything, and holds the writer to the protocol."""
 
-    value = b""
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.ended: list[PartDigest] = []
 
-    def close(self) -> None:
-        if not self.closed:
-            self.value = self.getvalue()
-        super().close()
+    def write(self, index: int, data: memoryview) -> None:
+        assert index == len(self.ended)
+        assert data
+        if index == len(self.parts):
+            self.parts.append(b"")
+        self.parts[index] += data
+
+    def end(self, index: int, digest: PartDigest) -> None:
+        assert index == len(self.ended) == len(self.parts) - 1
+        self.ended.append(digest)
 
 
-def sealed(
-    blocks: list[Block], *, workers: int = 2, progress: Callable[[int], None] = lambda done: None
-) -> tuple[Sealed, list[bytes]]:
-    parts: list[Kept] = []
-
-    def open_part(index: int) -> BinaryIO:
-        assert index == len(parts)
-        parts.append(Kept())
-        return parts[-1]
-
-    size = sum(block.length for block in blocks)
-    found = seal("disk.img", size, blocks, SESSION, open_part, progress, workers)
-    assert all(part.closed for part in parts)
-    return found, [part.value for part in parts]
+def sealed(blocks: list[Block], **options: Any) -> tuple[Sealed, list[bytes]]:
+    sink = Kept()
+    found = seal("disk.img", sum(block.length for block in blocks), blocks, SESSION, sink, **{"workers": 2, **options})
+    assert found.parts == tuple(sink.ended)
+    return found, sink.parts
 
 
 def opened(parts: list[bytes]) -> tuple[bytes, str]:
@@ -71,7 +69,7 @@ def test_round_trip(pieces: list[bytes | int]) -> None:
     blocks = [Block(length=p) if isinstance(p, int) else Block(length=len(p), data=p) for p in pieces]
     image = b"".join(bytes(p) for p in pieces)
     seen: list[int] = []
-    found, parts = sealed(blocks, progress=seen.append)
+    found, parts = sealed(blocks, progress=lambda done, total: seen.append(done))
     assert opened(parts) == (image, found.tar_sha1)
     whole = b"".join(parts)
     assert found == Sealed(
@@ -121,11 +119,11 @@ def test_few_blocks_are_held() -> None:
             yield Block(length=1000, data=b"x" * 1000)
 
     class Slow(Kept):
-        def write(self, data: object) -> int:
+        def write(self, index: int, data: memoryview) -> None:
             assert gate.wait(10)
-            return super().write(data)  # type: ignore[arg-type]
+            super().write(index, data)
 
-    line = threading.Thread(target=lambda: seal("a", 100_000, blocks(), SESSION, lambda index: Slow(), workers=2))
+    line = threading.Thread(target=lambda: seal("a", 100_000, blocks(), SESSION, Slow(), workers=2))
     line.start()
     try:
         line.join(0.3)
@@ -141,30 +139,33 @@ class Stop(BaseException):
     """Stands for KeyboardInterrupt."""
 
 
-@pytest.mark.parametrize("where", ["blocks", "progress", "part"])
-def test_an_error_anywhere_ends_it_and_leaves_no_thread(where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["blocks", "progress", "write", "end"])
+def test_an_error_anywhere_ends_it_and_leaves_no_thread(where: str) -> None:
     def blocks() -> Iterator[Block]:
         for number in range(200):
             if where == "blocks" and number == 100:
                 raise Stop
             yield Block(length=100_000, data=bytes(100_000))
 
-    def progress(done: int) -> None:
+    def progress(done: int, total: int) -> None:
         if where == "progress" and done > 1_000_000:
             raise Stop
 
-    def open_part(index: int) -> BinaryIO:
-        if where == "part":
+    class Refusing(Kept):
+        def write(self, index: int, data: memoryview) -> None:
+            if where == "write":
+                raise Stop
+
+        def end(self, index: int, digest: PartDigest) -> None:
             raise Stop
-        return (tmp_path / str(index)).open("wb")
 
     before = threading.active_count()
     with pytest.raises(Stop):
-        seal("a", 200 * 100_000, blocks(), SESSION, open_part, progress, workers=2)
+        seal("a", 200 * 100_000, blocks(), SESSION, Refusing(), progress=progress, workers=2)
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("size", [999, 1001])
 def test_blocks_that_do_not_add_up(size: int) -> None:
     with pytest.raises(ValueError, match="1000 bytes"):
-        seal("a", size, [Block(length=1000)], SESSION, lambda index: Kept())
+        seal("a", size, [Block(length=1000)], SESSION, Kept())
