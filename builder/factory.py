@@ -1,7 +1,6 @@
 """Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from builder.catalog.certificates import certificate_of
 from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
 from builder.history import History
+from builder.host.directories import cache_directory, region_directory, state_directory
 from builder.identity import Identity, load_identity
 from builder.lock import Lock, asks, load_lock, lock_path, write_lock
 from builder.observe import Region, observe
@@ -49,21 +49,6 @@ class Options:
     endpoint_url: str | None = None
     store: Path | None = None
     jobs: int = 0
-
-
-def _xdg(variable: str, fallback: str) -> Path:
-    given = os.environ.get(variable, "")
-    return (Path(given) if given.startswith("/") else Path.home() / fallback) / "ami-factory"
-
-
-def cache_directory() -> Path:
-    """$XDG_CACHE_HOME/ami-factory: everything in it can be made again."""
-    return _xdg("XDG_CACHE_HOME", ".cache")
-
-
-def state_directory() -> Path:
-    """$XDG_STATE_HOME/ami-factory: keys, certificates, the local region."""
-    return _xdg("XDG_STATE_HOME", ".local/state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,11 +308,6 @@ class Factory:
 def kernels_directory() -> Path:
     """The factory's own kernels/."""
     return Path(__file__).resolve().parent.parent / "kernels"
-
-
-def region_directory() -> Path:
-    """Where the local region lives."""
-    return state_directory() / "region"
 
 
 def repacked(recipe: Recipe) -> str:

@@ -62,7 +62,7 @@ def doctor(
     Exit code 3 when something is missing without which nothing can be built.
     """
     from builder.doctor import Severity, examine
-    from builder.factory import cache_directory, region_directory
+    from builder.host.directories import cache_directory, region_directory
 
     findings = examine(
         o.factory(store=store).store.root,

@@ -1,14 +1,11 @@
-"""The command ami-factory: its verbs, and the one place where errors become exit codes."""
-
-import signal
-import sys
+"""The command ami-factory: its verbs."""
 
 import typer
 
 from builder import __version__
-from builder.cli import build, explain, look, output, recipe, region, store
+from builder.cli import boundary, build, explain, look, output, recipe, region, store
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
-from builder.errors import BuilderError, Exit, of_the_disk
+from builder.errors import Exit
 
 app = typer.Typer(
     name="ami-factory",
@@ -47,75 +44,22 @@ def _common(
     """What stands before the verb."""
 
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _interrupt(*_: object) -> None:
-    """Ends the verb once: a second Ctrl-C must not stop the clearing away, which takes no two seconds."""
-    for number in _INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    """Run a verb. Every error that a user can meet ends here, as a message and an exit code."""
-    output.survive_any_encoding()
-    sys.exit(_run())
+    """Run a verb, and exit with its code."""
+    boundary.enter(_verb, interrupted="what was finished is kept, and the next build goes on from there")
 
 
-def _run() -> int:
-    # What a terminal, a service manager or a lost connection sends ends a build as Ctrl-C does: at once, and clean.
-    # A signal that is ignored stays ignored: nohup means it, and so does a script with a job in its background.
-    for number in _INTERRUPTS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+def _verb() -> int:
+    """The verb's exit code. What the parser makes of a Ctrl-C, without a word, is a KeyboardInterrupt again."""
     try:
         outcome = app(standalone_mode=False, prog_name="ami-factory")
-        if outcome == Exit.INTERRUPTED:  # what Typer makes of a KeyboardInterrupt, without a word
-            return _interrupted()
-        return int(outcome) if isinstance(outcome, int) else 0
-    except BuilderError as error:
-        return _interrupted() if error.exit is Exit.INTERRUPTED else _failed(error)
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
     except UsageError as error:
-        return _failed(told(error))
-    except OSError as error:
-        return _failed(of_the_disk(error) or _bug(error))
-    except Exception as error:
-        return _failed(_bug(error))
-
-
-def _failed(error: BuilderError) -> int:
-    """The error for people on stderr; with --json, and nothing told on stdout so far, as a document there too."""
-    output.show_error(error)
-    if "--json" in sys.argv[1:]:  # the words themselves: a usage error comes before any option is parsed
-        output.error_document(error)
-    return int(error.exit)
-
-
-def _interrupted() -> int:
-    return _failed(
-        BuilderError(
-            "interrupted",
-            hint="what was finished is kept, and the next build goes on from there",
-            exit=Exit.INTERRUPTED,
-        )
-    )
-
-
-def _bug(error: Exception) -> BuilderError:
-    """One line for the user, the traceback in a file that the line names."""
-    import tempfile
-    import time
-    import traceback
-
-    name = f"ami-factory-bug-{time.strftime('%Y%m%d-%H%M%S')}-"
-    with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False, encoding="utf-8") as log:
-        traceback.print_exc(file=log)
-    return BuilderError(
-        f"unexpected {type(error).__name__}: {error}", hint=f"this is a bug of ours; {log.name} has the details"
-    )
+        raise told(error) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if outcome == Exit.INTERRUPTED:
+        raise KeyboardInterrupt
+    return int(outcome) if isinstance(outcome, int) else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from builder.cli import options as o
 from builder.cli import output
 from builder.cli.usage import NoVerbIsHelp
 from builder.errors import RecipeError
-from builder.factory import region_directory
+from builder.host.directories import region_directory
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The local region: EC2 and S3 on this machine.")
 Port = Annotated[int, typer.Option("--port", help="0: the one it had, or a free one.", min=0, max=65535)]

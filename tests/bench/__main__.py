@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from builder.factory import cache_directory
+from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from builder.factory import cache_directory
+from builder.host.directories import cache_directory
 from builder.region import control
 from tests.support.regions import client
 from tests.support.tiny import ROOT, Bench, alive, descendants, interrupt, mentions, wait_for
