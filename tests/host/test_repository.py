@@ -17,7 +17,7 @@ import pytest
 
 from builder.errors import BuilderError, HostError, RecipeError
 from builder.formats.deb import parse_version
-from builder.host import namespace, process
+from builder.host import apt, namespace, process
 from builder.host.rpm_warnings import check_warnings
 from builder.stages.contract import StageContext, Surroundings
 from builder.stages.repository import signing, sources
@@ -520,9 +520,9 @@ USR_IS_MERGED = Package(name="usr-is-merged", version="37", architecture="all")
 
 
 def use_sources(monkeypatch: pytest.MonkeyPatch, listing: Path) -> None:
-    genuine = sources.format_configuration
+    genuine = apt.format_configuration
     monkeypatch.setattr(
-        sources,
+        apt,
         "format_configuration",
         lambda debian, directory: (
             genuine(debian, directory) + f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts "-";\n'

@@ -1,21 +1,11 @@
-"""The .deb files that a repository is made of: chosen, pinned and fetched through a private state of apt's.
+"""The .deb files that a repository is made of: chosen and pinned, and fetched from the host's own archive."""
 
-The host's own configuration says where the archive is and whose signatures count; no address is recorded
-anywhere. apt's lists, status and cache are ours, so that neither the host's packages nor its foreign
-architectures have a say, and an ordinary user can do it.
-"""
-
-import fcntl
-import hashlib
-import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from builder.errors import BuilderError, HostError, RecipeError
-from builder.formats.deb import parse_paragraph
-from builder.host import process
+from builder.errors import BuilderError, RecipeError
+from builder.host import apt
+from builder.host.apt import Note
 from builder.stages.contract import Progress
 from builder.stages.values import SourcePackage
 
@@ -25,60 +15,31 @@ DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "i386": "i386"}
 # repacked distribution true; without it apt takes usrmerge, a converter that needs all of perl.
 ALWAYS = ("?essential", "usr-is-merged")
 
-_INSTALLED = re.compile(r"^Inst (?P<name>[^ :]+)\S* (?:\[[^]]*\] )?\((?P<version>\S+) .*\[(?P<architecture>\w+)\]\)")
-_UNKNOWN = re.compile(r"^E: Unable to locate package (\S+)|^E: Package '([^']+)' has no installation candidate", re.M)
-_VANISHED = re.compile(r"^E: Version '[^']*' for '([^':]+)\S*' was not found|^E: Can't find .* '([^']+)'", re.M)
-_SUITE = re.compile(r"Failed to fetch \S*/dists/(\S+?)/(?:[^/\s]+/binary-\S+|InRelease|Release\S*)\s+(.*)$", re.M)
-_UNREACHABLE = re.compile(
-    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Network is unreachable"
-    r"|Connection (?:failed|refused|timed out)|No route to host"
-)
-
-# apt-get tells a pipe nothing while it downloads: so many packages at a time are asked of it.
-_BATCH = 24
-
-Note = Callable[[str], object]
-
 
 def resolve(architecture: str, roots: Sequence[str], state: Path, note: Note) -> tuple[SourcePackage, ...]:
     """The closure of `roots` and the essential packages in the host's archive as it is now, sorted by name.
 
-    `architecture` is Amazon's word. `state` is a directory of ours for apt, made if missing. A part of the
-    archive that is inconsistent just now is said by `note` and left out; no network at all is a HostError.
+    `architecture` is Amazon's word; see apt.closure.
     """
-    debian = debian_architecture(architecture)
-    with private_apt(debian, state) as configuration:
-        _update(configuration, note)
-        simulated = process.run(
-            # At -q=2 apt would not say which relation cannot be met.
-            [*_apt_get(configuration), "-q=1", "--simulate", "install", *ALWAYS, *roots],
-            capture=True,
-            check=False,
+    found = apt.closure(debian_architecture(architecture), roots, state, note, always=ALWAYS)
+    return tuple(
+        SourcePackage(
+            name=each.name, version=each.version, architecture=each.architecture, sha256=each.sha256, size=each.size
         )
-        if simulated.returncode != 0:
-            raise _unresolvable((simulated.stdout + simulated.stderr).decode(errors="replace"), roots)
-        lines = simulated.stdout.decode().splitlines()
-        chosen = sorted((match["name"], match["version"]) for line in lines if (match := _INSTALLED.match(line)))
-        return tuple(_records(configuration, chosen))
+        for each in found
+    )
 
 
 def fetch(sources: Sequence[SourcePackage], *, state: Path, cache: Path, progress: Progress) -> dict[str, Path]:
-    """The .deb file of every source, by name, each with the digest it is pinned to.
-
-    Files are kept as `cache/SHA256.deb`; when all are there, apt is not asked. A version that the archive no
-    longer has is a BuilderError that names it.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    kept = {source.sha256: cache / f"{source.sha256}.deb" for source in sources}
-    missing = [source for source in sources if not _is_kept(kept[source.sha256], source.sha256)]
-    if missing:
-        debian = _common_architecture(sources)
-        total = sum(source.size for source in missing)
-        for start in range(0, len(missing), _BATCH):
-            progress("fetch", sum(source.size for source in missing[:start]), total)
-            _download(missing[start : start + _BATCH], debian, state, cache)
-        progress("fetch", total, total)
-    return {source.name: kept[source.sha256] for source in sources}
+    """The .deb file of every source, by name, each with the digest it is pinned to; see apt.fetch."""
+    return apt.fetch(
+        sources,
+        _common_architecture(sources),
+        state=state,
+        cache=cache,
+        progress=progress,
+        remedy="run: ami-factory lock RECIPE --update",
+    )
 
 
 def _common_architecture(sources: Sequence[SourcePackage]) -> str:
@@ -94,182 +55,3 @@ def debian_architecture(architecture: str) -> str:
     if architecture not in DEBIAN_ARCHITECTURES:
         raise RecipeError(f"{architecture} is not an architecture of the quickstart distribution: x86_64 or i386")
     return DEBIAN_ARCHITECTURES[architecture]
-
-
-def format_configuration(debian: str, directory: Path) -> str:
-    """apt.conf(5), read after the host's own and over it."""
-    return f"""\
-APT::Architecture "{debian}";
-#clear APT::Architectures;
-APT::Architectures {{ "{debian}"; }};
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear AptCli::Hooks;
-pkgCacheGen::ForceEssential ",";
-Dir::State "{directory}/state";
-Dir::State::status "{directory}/status";
-Dir::Cache "{directory}/cache";
-Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "srcpkgcache.bin";
-Dir::Log "{directory}/log";
-Acquire::Retries "2";
-Acquire::Languages "none";
-"""
-
-
-@contextmanager
-def private_apt(debian: str, state: Path) -> Iterator[Path]:
-    """apt's private state for one architecture, held alone: the path of its configuration."""
-    directory = state / debian
-    if '"' in str(directory):
-        raise HostError(f"{directory}: apt cannot use a path with a quotation mark", hint="put the store elsewhere")
-    for part in ("state/lists/partial", "cache/archives/partial", "log"):
-        (directory / part).mkdir(parents=True, exist_ok=True)
-    (directory / "status").touch()
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        configuration = directory / "apt.conf"
-        configuration.write_text(format_configuration(debian, directory), encoding="utf-8")
-        yield configuration
-
-
-def _apt_get(configuration: Path) -> list[str | Path]:
-    return [process.require("apt-get", "apt"), "-q=2", "--config-file", configuration]
-
-
-def _update(configuration: Path, note: Note) -> None:
-    """Read the archive's lists. A suite that is inconsistent on the mirror keeps its older list, and is noted."""
-    # Without the error mode apt 2.6 exits 0 when a list could not be fetched.
-    done = process.run(
-        [*_apt_get(configuration), "--option", "APT::Update::Error-Mode=any", "update"], capture=True, check=False
-    )
-    if done.returncode == 0:
-        return
-    said = done.stderr.decode(errors="replace")
-    if _UNREACHABLE.search(said):
-        raise no_network(said)
-    suites = {suite: why for suite, why in _SUITE.findall(said)}
-    lists = configuration.parent / "state" / "lists"
-    if not suites or not any(lists.glob("*_Packages*")):
-        raise BuilderError(
-            "apt-get update failed", detail=said.strip()[-2000:], hint="see what apt-get update says on this machine"
-        )
-    for suite, why in sorted(suites.items()):
-        note(
-            f"the suite {suite} is inconsistent on this machine's mirror ({why.partition(' [')[0].strip()}): "
-            f"its {configuration.parent.name} packages are not the newest; try again later"
-        )
-
-
-def no_network(said: str) -> HostError:
-    """What is said when the archive cannot be reached."""
-    return HostError(
-        "the Debian archive cannot be reached",
-        detail=said.strip()[-1000:],
-        hint="check the network (or the proxy) with: apt-get update",
-    )
-
-
-def _unresolvable(said: str, roots: Sequence[str]) -> BuilderError:
-    unknown = sorted({one or other for one, other in _UNKNOWN.findall(said)})
-    if unknown:
-        return RecipeError(
-            f"the Debian archive of this machine has no package {', '.join(unknown)}",
-            hint="correct the name, or see apt-cache search; a host sources file may be limited to one architecture",
-        )
-    return BuilderError(
-        f"apt cannot choose packages for {', '.join(roots)}", detail=said.strip()[-2000:],
-        hint="packages of the list exclude each other, or the mirror is being updated: try again later",
-    )  # fmt: skip
-
-
-def _records(configuration: Path, chosen: Sequence[tuple[str, str]]) -> Iterator[SourcePackage]:
-    """Digest and size of the chosen versions, from the signed lists."""
-    shown = process.run(
-        [
-            process.require("apt-cache", "apt"), "--config-file", configuration, "--no-all-versions", "show",
-            *(f"{name}={version}" for name, version in chosen),
-        ],
-        capture=True,
-    )  # fmt: skip
-    paragraphs = shown.stdout.decode().split("\n\n")
-    records = {
-        (fields["Package"], fields["Version"]): fields
-        for fields in map(parse_paragraph, paragraphs)
-        if "SHA256" in fields
-    }
-    for name, version in chosen:
-        if (name, version) not in records:
-            raise BuilderError(f"the archive's lists have no SHA-256 for {name} {version}")
-        fields = records[name, version]
-        yield SourcePackage(
-            name=name,
-            version=version,
-            architecture=fields["Architecture"],
-            sha256=fields["SHA256"],
-            size=int(fields["Size"]),
-        )
-
-
-def _download(wanted: Sequence[SourcePackage], debian: str, state: Path, cache: Path) -> None:
-    """Get files into the cache, reading the archive's lists anew if a version is not known."""
-    with private_apt(debian, state) as configuration:
-        work = configuration.parent / "download"
-        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
-        work.mkdir()
-        said = _try_download(configuration, wanted, work)
-        if said:
-            _update(configuration, lambda text: None)
-            said = _try_download(configuration, wanted, work)
-        found = {_sha256(path): path for path in work.glob("*.deb")}
-        for source in wanted:
-            if source.sha256 in found:
-                found[source.sha256].rename(cache / f"{source.sha256}.deb")
-        shutil.rmtree(work)
-    lost = [source for source in wanted if source.sha256 not in found]
-    if lost:
-        raise _vanished(said, lost)
-
-
-def _try_download(configuration: Path, wanted: Sequence[SourcePackage], work: Path) -> str:
-    """What apt said against it; "" when it was done. HostError when the archive cannot be reached."""
-    done = process.run(
-        [*_apt_get(configuration), "download", *(f"{each.name}={each.version}" for each in wanted)],
-        cwd=work,
-        capture=True,
-        check=False,
-    )
-    said = done.stderr.decode(errors="replace") if done.returncode != 0 else ""
-    if _UNREACHABLE.search(said):
-        raise no_network(said)
-    return said
-
-
-def _vanished(said: str, lost: Sequence[SourcePackage]) -> BuilderError:
-    named = {one or other for one, other in _VANISHED.findall(said)}
-    gone = [each for each in lost if each.name in named] or list(lost)
-    first = gone[0]
-    others = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-    return BuilderError(
-        f"the archive no longer has {first.name} {first.version} as it is locked{others}",
-        detail="\n".join(f"{each.name} {each.version} {each.architecture} sha256:{each.sha256}" for each in gone[:20]),
-        hint="run: ami-factory lock RECIPE --update",
-    )
-
-
-def _is_kept(path: Path, sha256: str) -> bool:
-    """Whether the cache has the file, whole; one that is not whole is removed."""
-    if not path.exists():
-        return False
-    if _sha256(path) == sha256:
-        return True
-    path.unlink()
-    return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,34 +1,19 @@
-"""apt's private configuration, and what its words mean."""
+"""What a repository is made of, and from where."""
 
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from builder.errors import HostError, RecipeError
+from builder.errors import RecipeError
 from builder.stages.repository import sources
 from builder.stages.values import SourcePackage
-
-
-def test_configuration() -> None:
-    text = sources.format_configuration("i386", Path("/a b/i386"))
-    assert 'APT::Architecture "i386";\n#clear APT::Architectures;\nAPT::Architectures { "i386"; };' in text
-    assert 'Dir::State::status "/a b/i386/status";' in text
-    assert "http" not in text
 
 
 def test_architectures() -> None:
     assert [sources.debian_architecture(each) for each in ("x86_64", "i386")] == ["amd64", "i386"]
     with pytest.raises(RecipeError, match="arm64 is not an architecture of the quickstart distribution"):
         sources.debian_architecture("arm64")
-
-
-def test_quotation_mark(tmp_path: Path) -> None:
-    with (
-        pytest.raises(HostError, match="apt cannot use a path with a quotation mark"),
-        sources.private_apt("amd64", tmp_path / 'a"b'),
-    ):
-        pass
 
 
 def test_nothing_is_asked_of_apt_when_all_is_kept(tmp_path: Path) -> None:
