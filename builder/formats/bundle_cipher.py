@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
+    from builder.formats.bundle_manifest import BundleManifest
+
 _KEY_TEXT = re.compile(rb"[0-9a-fA-F]{32}")
+_IV_TEXT = re.compile(rb"(?:[0-9a-fA-F]{2}){1,16}")
+_CUT_SHORT = "the bundle does not decrypt: it is cut short, or the key is another one"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
@@ -65,25 +69,38 @@ class Encryptor:
 
 
 class Decryptor:
-    """The way back."""
+    """The way back. The last block is held until the end is known: it has the padding."""
 
     def __init__(self, session: SessionKey) -> None:
         from cryptography.hazmat.primitives.ciphers import Cipher, modes
         from cryptography.hazmat.primitives.ciphers.algorithms import AES
-        from cryptography.hazmat.primitives.padding import PKCS7
 
         self._context: CipherContext = Cipher(AES(session.key), modes.CBC(session.iv)).decryptor()
-        self._padding = PKCS7(128).unpadder()
+        self._buffer = bytearray()
+        self._held = b""
 
-    def update(self, data: bytes) -> bytes:
-        return self._padding.update(self._context.update(data))
+    def update(self, data: bytes) -> memoryview:
+        """The plain text that is ready; valid until the next call."""
+        if len(self._buffer) < len(data) + 31:
+            self._buffer = bytearray(len(data) + 31)
+        buffer = memoryview(self._buffer)
+        start = len(self._held)
+        buffer[:start] = self._held
+        end = start + self._context.update_into(data, buffer[start:])
+        ready = max(end - 16, 0)
+        self._held = bytes(buffer[ready:end])
+        return buffer[:ready]
 
     def finish(self) -> bytes:
-        """BuilderError when the stream is cut short or the key is another one."""
+        """The end without its padding. BuilderError when the stream is cut short or the key is another one."""
         try:
-            return self._padding.update(self._context.finalize()) + self._padding.finalize()
+            self._context.finalize()
         except ValueError as error:
-            raise BuilderError("the bundle does not decrypt: it is cut short, or the key is another one") from error
+            raise BuilderError(_CUT_SHORT) from error
+        pad = self._held[-1] if self._held else 0
+        if not 1 <= pad <= 16 or not self._held.endswith(bytes([pad]) * pad):
+            raise BuilderError(_CUT_SHORT)
+        return self._held[:-pad]
 
 
 def fingerprint(pem: bytes, where: str = "the certificate") -> str:
@@ -182,16 +199,51 @@ def wrap(secret: bytes, public_key: "RSAPublicKey") -> str:
 
 def unwrap(wrapped: str, private_key: "RSAPrivateKey") -> bytes:
     """The way back. BuilderError when the key is another one."""
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
-    try:
-        text = private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15())
-    except ValueError:
-        text = b""
-    # OpenSSL 3.2 and newer answer a wrong padding with random bytes, not with an error: look at the text itself.
+    text = _decrypt(bytes.fromhex(wrapped), private_key)
     if _KEY_TEXT.fullmatch(text) is None:
         raise BuilderError("this private key does not open the bundle")
     return bytes.fromhex(text.decode("ascii"))
+
+
+def unwrap_session(manifest: "BundleManifest", private_key: "RSAPrivateKey") -> SessionKey:
+    """The session key that is wrapped for the user, or else the one for EC2; BuilderError when the key opens neither.
+
+    A short IV, as Scalarizr wrote it, is filled up with zeros on its right: so openssl read it, which encrypted.
+    """
+    for key, iv in (
+        (manifest.user_encrypted_key, manifest.user_encrypted_iv),
+        (manifest.ec2_encrypted_key, manifest.ec2_encrypted_iv),
+    ):
+        key_text, iv_text = (_decrypt(bytes.fromhex(wrapped), private_key) for wrapped in (key, iv))
+        if _KEY_TEXT.fullmatch(key_text) is not None and _IV_TEXT.fullmatch(iv_text) is not None:
+            return SessionKey(key=bytes.fromhex(key_text.decode()), iv=bytes.fromhex(iv_text.ljust(32, b"0").decode()))
+    raise BuilderError(
+        "this private key does not open the bundle",
+        hint="give the private key of the certificate that the bundle was made with (ec2-bundle-image --cert)",
+    )
+
+
+def open_envelope(wrapped: bytes, ciphertext: bytes, private_key: "RSAPrivateKey") -> bytes:
+    """What is encrypted with a key and IV that were wrapped as bytes, not as text: manifests of old are."""
+    secret = _decrypt(wrapped, private_key)
+    if len(secret) != 32:
+        raise BuilderError("this private key does not open the manifest")
+    cipher = Decryptor(SessionKey(key=secret[:16], iv=secret[16:]))
+    return bytes(cipher.update(ciphertext)) + cipher.finish()
+
+
+def _decrypt(wrapped: bytes, private_key: "RSAPrivateKey") -> bytes:
+    """What is in an RSA cipher text; nothing, or random bytes, when the key is another one.
+
+    OpenSSL 3.2 and newer answer a wrong padding with random bytes, not with an error: look at what comes out.
+    """
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+    try:
+        # A writer that prints it as a number loses zeros in front.
+        return private_key.decrypt(wrapped.rjust(private_key.key_size // 8, b"\0"), PKCS1v15())
+    except ValueError:
+        return b""
 
 
 def sign(data: bytes, private_key: "RSAPrivateKey") -> bytes:
@@ -217,7 +269,7 @@ def verify(data: bytes, signature: bytes, public_key: "RSAPublicKey") -> bool:
     from cryptography.hazmat.primitives.hashes import SHA1
 
     try:
-        public_key.verify(signature, data, PKCS1v15(), SHA1())
+        public_key.verify(signature.rjust(public_key.key_size // 8, b"\0"), data, PKCS1v15(), SHA1())
     except InvalidSignature:
         return False
     return True

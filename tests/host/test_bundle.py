@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.formats.bundle_manifest import read_manifest, signed_bytes
+from builder.formats.manifest_reader import read_manifest, signed_bytes
 from builder.stages.bundle import run as stage
 from tests.support.workshop import image_input, workshop
 

@@ -230,7 +230,7 @@ class TestBundles:
             pytest.param(replace("x86_64", "ppc"), "ppc", id="architecture"),
             pytest.param(replace("<device>sda2", "<device>xvdal"), "Invalid device name 'xvdal'", id="device"),
             pytest.param(replace("ephemeral0", "floppy"), "Invalid virtual name 'floppy'", id="virtual"),
-            pytest.param(replace(".part.", ".gone."), "HTTP 403", id="part-missing"),
+            pytest.param(replace(".part.", ".part.9"), "HTTP 403", id="part-missing"),
             pytest.param(bundled_one_byte_more, "bundled_size", id="size"),
             pytest.param(replace("<size>2048", "<size>10737418241"), "10 GiB", id="too-large"),
             pytest.param(replace("</manifest>", ""), "not XML", id="cut-off"),

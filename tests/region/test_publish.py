@@ -15,7 +15,7 @@ from builder.catalog.certificates import COMMERCIAL
 from builder.cloud import ec2, session
 from builder.errors import RegionError
 from builder.formats import bundle_cipher
-from builder.formats.bundle_manifest import read_manifest
+from builder.formats.manifest_reader import read_manifest
 from builder.region.control import Status
 from builder.region.identity import RegionIdentity, identity
 from builder.stages.bundle import run as bundle_stage

@@ -9,19 +9,13 @@ from base64 import b64decode
 from dataclasses import dataclass
 from typing import NoReturn
 
-from builder.errors import BuilderError
-from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, read_manifest
+from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, ManifestError
+from builder.formats.manifest_reader import REFUSALS, objections, read_manifest
 from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
 from builder.region.s3 import access
 from builder.region.s3.objects import open_pieces
 from builder.region.state import Row
-
-# 10 GiB, inclusive, is the size of the root store of every instance type that has one.
-LARGEST_IMAGE = 10 << 30
-# EC2 refuses others: "Invalid block device mapping: Invalid device name 'xvdal'".
-DEVICE = re.compile(r"(/dev/)?((sd|hd)[a-z]([1-9]|1[0-5])?|xvd([a-z]|[b-c][a-z])([1-9]|1[0-5])?|\d+)")
-VIRTUAL = re.compile(r"ami|root|swap|ephemeral\d+|ebs\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +36,9 @@ def fetch_bundle(region: Region, location: str) -> Bundle:
             "InvalidParameterValue", f"Value ({location}) for parameter imageLocation is invalid: it is not bucket/key"
         )
     text = _read(region, bucket, prefix)
-    try:
-        manifest = read_manifest(text)
-    except BuilderError as error:
-        _refuse(f"Invalid AMI manifest: {error.brief.removeprefix('bundle manifest: ')}")
-    _check_contents(region, manifest)
+    manifest = _take(text)
+    if manifest.account != region.account:
+        _refuse(f"Invalid AMI manifest: it belongs to user {manifest.account}, and {region.account} registers it")
     _check_keys(region, manifest)
     _check_parts(region, manifest, bucket, prefix.rpartition("/")[0])
     return Bundle(location=f"{bucket}/{prefix}", manifest=manifest, text=text)
@@ -88,22 +80,15 @@ def _read(region: Region, bucket: str, key: str) -> bytes:
     return content
 
 
-def _check_contents(region: Region, manifest: BundleManifest) -> None:
-    if manifest.account != region.account:
-        _refuse(f"Invalid AMI manifest: it belongs to user {manifest.account}, and {region.account} registers it")
-    if manifest.type != "machine":
-        _refuse(f"Invalid AMI manifest: type {manifest.type}: only machine images can be registered")
-    if manifest.architecture not in ("i386", "x86_64"):
-        _refuse(f"Invalid AMI manifest: architecture {manifest.architecture} is neither i386 nor x86_64")
-    if not 0 < manifest.size <= LARGEST_IMAGE:
-        _refuse(f"Invalid AMI manifest: size {manifest.size} is not between 1 byte and 10 GiB")
-    virtuals = [virtual for virtual, _ in manifest.block_device_mapping]
-    for virtual, device in manifest.block_device_mapping:
-        if VIRTUAL.fullmatch(virtual) is None or virtuals.count(virtual) > 1:
-            _refuse(f"Invalid block device mapping: Invalid virtual name '{virtual}'")
-        # "root" is the kernel's own name for the root device, and may be anything.
-        if virtual != "root" and DEVICE.fullmatch(device) is None:
-            _refuse(f"Invalid block device mapping: Invalid device name '{device}'")
+def _take(text: bytes) -> BundleManifest:
+    """The manifest, when it can be read and there is nothing in it that EC2 refuses."""
+    try:
+        manifest, found = read_manifest(text), objections(text)
+    except ManifestError as error:
+        _refuse(f"Invalid AMI manifest: {error.brief.removeprefix('bundle manifest: ')}")
+    for objection in found:
+        _refuse(f"{REFUSALS[objection.code].message}: {objection.why} ({objection.where})")
+    return manifest
 
 
 def _check_keys(region: Region, manifest: BundleManifest) -> None:

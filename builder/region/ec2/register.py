@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from builder.formats.manifest_reader import DEVICE
 from builder.region.ec2 import kernels
-from builder.region.ec2.bundles import DEVICE, Bundle, fetch_bundle
+from builder.region.ec2.bundles import Bundle, fetch_bundle
 from builder.region.ec2.region import Region, check_id, find_own_image, now
 from builder.region.ec2.tags import check_tags, tags_of_specifications
 from builder.region.errors import ServiceError

@@ -9,7 +9,7 @@ from pathlib import Path
 from builder.cloud import s3, session, sts
 from builder.cloud.errors import aws_command
 from builder.errors import RegionError
-from builder.formats.bundle_manifest import read_manifest
+from builder.formats.manifest_reader import read_manifest
 from builder.stages.contract import Input, Result, StageContext, Surroundings
 from builder.stages.upload.spec import UploadSpec
 

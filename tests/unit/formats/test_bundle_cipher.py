@@ -33,7 +33,7 @@ def encrypt(*pieces: bytes) -> bytes:
 
 def decrypt(data: bytes, session: SessionKey = SESSION) -> bytes:
     cipher = Decryptor(session)
-    return cipher.update(data) + cipher.finish()
+    return bytes(cipher.update(data)) + cipher.finish()
 
 
 @pytest.mark.parametrize(

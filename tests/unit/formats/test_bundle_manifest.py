@@ -16,10 +16,8 @@ from builder.formats.bundle_manifest import (
     Part,
     format_manifest,
     part_names,
-    read_manifest,
-    signed_bytes,
-    verify_signature,
 )
+from builder.formats.manifest_reader import read_manifest, signed_bytes, verify_signature
 
 EMPTY_SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 VECTOR = BundleManifest(

@@ -49,7 +49,7 @@ def sealed(blocks: list[Block], **options: Any) -> tuple[Sealed, list[bytes]]:
 def opened(parts: list[bytes]) -> tuple[bytes, str]:
     """The image, and the SHA-1 of the whole tar stream."""
     cipher = Decryptor(SESSION)
-    stream = gzip.decompress(cipher.update(b"".join(parts)) + cipher.finish())
+    stream = gzip.decompress(bytes(cipher.update(b"".join(parts))) + cipher.finish())
     with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
         (member,) = archive.getmembers()
         extracted = archive.extractfile(member)

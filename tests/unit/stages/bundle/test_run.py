@@ -8,7 +8,8 @@ import pytest
 from builder.catalog.certificates import COMMERCIAL
 from builder.errors import BuilderError, RecipeError
 from builder.formats import bundle_cipher
-from builder.formats.bundle_manifest import BundleManifest, Bundler, Part, read_manifest, verify_signature
+from builder.formats.bundle_manifest import BundleManifest, Bundler, Part
+from builder.formats.manifest_reader import read_manifest, verify_signature
 from builder.stages.bundle import run as stage
 from builder.stages.contract import Input
 from tests.support.workshop import Workshop, image_input, workshop
