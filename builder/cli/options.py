@@ -3,31 +3,14 @@
 import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from builder.cli import output
+from builder.cli.endpoint import endpoint
 from builder.cli.progress import Quiet
-from builder.errors import HostError, RecipeError
+from builder.errors import HostError
 from builder.factory import Factory, Options, Selection
-
-
-def endpoint(text: str | None) -> str | None:
-    """The address of an endpoint. It stands in keys and messages, so it must not hold a password."""
-    if text is None:
-        return None
-    if "@" in text:
-        raise RecipeError("--endpoint-url holds a user name", hint="credentials come from the environment or --profile")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, brackets that do not match
-        good = False
-    if not good or not text.isascii() or not text.isprintable() or " " in text:
-        raise RecipeError(f"--endpoint-url: {text!r} is not an address", hint="write one such as http://127.0.0.1:5000")
-    return text.rstrip("/")
-
 
 Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE", help="Recipe files.", show_default=False)]
 Region = Annotated[

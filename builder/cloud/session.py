@@ -5,6 +5,8 @@ Credentials come from botocore's own chain (environment, profiles, SSO, instance
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import botocore.session
@@ -37,16 +39,25 @@ class Surroundings(Protocol):
     def profile(self) -> str | None: ...
 
 
-def client(service: str, surroundings: Surroundings, region: str) -> Client:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Those that were given on a command line; they never show in a repr."""
+
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False, default=None)
+
+
+def client(service: str, surroundings: Surroundings, region: str, *, credentials: Credentials | None = None) -> Client:
     """A client of `ec2`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
 
-    The local region is asked with the words "local" for credentials, whatever is configured for AWS. They stand in for
-    another region with an endpoint of its own too, where none are configured; nobody asks the metadata service for a
-    role then, which takes seconds outside of EC2.
+    With `credentials` nothing that is configured is looked at. Else the local region is asked with the words "local"
+    for credentials, whatever is configured for AWS. They stand in for another region with an endpoint of its own too,
+    where none are configured; nobody asks the metadata service for a role then, which takes seconds outside of EC2.
     """
     endpoint = surroundings.endpoint_url
     try:
-        session = _session(surroundings, region)
+        session = _session(surroundings, region, credentials)
         session.user_agent_name, session.user_agent_version = "ami-factory", __version__
         return session.create_client(
             service,
@@ -58,7 +69,21 @@ def client(service: str, surroundings: Surroundings, region: str) -> Client:
         raise unanswered(endpoint or region, f"the region {region}", error) from error
 
 
-def _session(surroundings: Surroundings, region: str) -> botocore.session.Session:
+def told(client: Client, say: Callable[[str], None]) -> None:
+    """Have every answer that the client gets told in a line: call, status, request id. No header, so no signature."""
+
+    def answered(http_response: Any, model: Any, **_: object) -> None:
+        request_id = http_response.headers.get("x-amz-request-id", http_response.headers.get("x-amzn-requestid", "-"))
+        say(f"{model.name}: {http_response.status_code}, request {request_id}")
+
+    client.meta.events.register("after-call.*.*", answered)
+
+
+def _session(surroundings: Surroundings, region: str, credentials: Credentials | None) -> botocore.session.Session:
+    if credentials is not None:
+        session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
+        session.set_credentials(credentials.key, credentials.secret, credentials.token)
+        return session
     if region == LOCAL and is_loopback(surroundings.endpoint_url):
         session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
         session.set_credentials("local", "local")

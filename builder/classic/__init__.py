@@ -1,0 +1,11 @@
+"""The classic commands of EC2, ec2-bundle-image to ec2-register, with the options that their published manuals give.
+
+One module a command: its table of options, and what it does with them. What they share is here:
+
+    options   what an option is, and the tables that commands have in common
+    command   from words to options, help, manual and notes
+    place     which region, at which address, as whom
+    signer    whose keys a bundle is made with
+
+A further ec2-* command is a module with a `COMMAND` and a `main`, and a line in pyproject.toml.
+"""
