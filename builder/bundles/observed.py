@@ -39,7 +39,7 @@ class File:
     sha1: str = ""
     """Known without reading it (S3's checksum), or because it was read."""
     encryption: str = ""
-    """How S3 encrypts it: AES256, aws:kms, ..., or SSE-C."""
+    """How S3 encrypts it: AES256, aws:kms, ..."""
     archived: str = ""
     """A storage class that nothing is read from without restoring it first."""
     grants: tuple[tuple[str, str], ...] | None = None
@@ -52,6 +52,7 @@ class Bucket:
 
     name: str
     region: str
+    partition: str = "aws"
     ownership: str | None = None
     """Object Ownership; "" when none is set, which is as ObjectWriter; None when it may not be asked."""
     ignores_public: bool | None = None

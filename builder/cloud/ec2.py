@@ -16,6 +16,7 @@ KEY_TAG = "ami-factory:key"
 _FILTER_VALUES = 200
 """The most values that one filter of a Describe call takes."""
 _NOT_YET = {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
+_NO_IMAGE = _NOT_YET | {"InvalidAMIID.Malformed"}
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0)
 """Seconds between looks; the last one again and again. EC2's reads may lag behind its writes by a few seconds."""
 
@@ -71,6 +72,18 @@ def register_image(client: Client, request: Mapping[str, Any]) -> str:
             if code_of(error) == "InvalidAMIName.Duplicate":
                 raise NameTaken(request["Name"]) from error
             raise
+
+
+def kernel_architecture(client: Client, image_id: str) -> str:
+    """The architecture of a kernel image (AKI) of the client's region; "" when it has none of that id."""
+    with answers(client, f"the kernel image {image_id}"):
+        try:
+            images = client.describe_images(ImageIds=[image_id])["Images"]
+        except ClientError as error:
+            if code_of(error) in _NO_IMAGE:
+                return ""
+            raise
+    return next((str(each["Architecture"]) for each in images if each.get("ImageType") == "kernel"), "")
 
 
 def wait_available(
