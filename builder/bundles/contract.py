@@ -4,12 +4,11 @@ A bundle is made in one pass (`write`), taken apart in one pass (`read`), and mo
 `fetch`, `remove`, `migrate`). All of them see parts through the two protocols here, so a directory and S3 are the same.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from builder.formats.bundle_manifest import Part
 from builder.formats.bundle_stream import PartDigest, PartSink
+from builder.formats.unseal import PartSource
 
 __all__ = ["SIZE_LIMIT", "Description", "Keys", "PartDigest", "PartSink", "PartSource", "Progress", "no_progress"]
 
@@ -28,18 +27,6 @@ class Progress(Protocol):
 
 def no_progress(done: int, total: int) -> None:
     """For who does not look."""
-
-
-class PartSource(Protocol):
-    """Gives the parts of a bundle, wherever they lie."""
-
-    def lengths(self) -> dict[str, int]:
-        """The bytes of every file beside the manifest that is a part by its name, asked for once."""
-        ...
-
-    def read(self, part: Part) -> Iterator[bytes]:
-        """A part's bytes in pieces of at most 1 MiB; BuilderError naming the part when it is not there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

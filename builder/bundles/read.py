@@ -1,0 +1,158 @@
+"""Takes a bundle apart: everything is checked, and the image appears whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.bundles.contract import PartSource, Progress, no_progress
+from builder.errors import BuilderError, RecipeError, of_the_disk
+from builder.formats import bundle_cipher, manifest_reader
+from builder.formats.bundle_manifest import BundleManifest, ManifestError
+from builder.formats.sparse_writer import SparseWriter
+from builder.formats.unseal import check_parts, unseal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+
+def unbundle(
+    manifest_data: bytes,
+    source: PartSource,
+    private_key: "RSAPrivateKey",
+    destination: Path,
+    *,
+    certificate: "RSAPublicKey | None" = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Write the image to a file, or into a directory under the name that the manifest gives; the image's path.
+
+    `private_key` is the user's or EC2's; `certificate`, when given, must have signed the manifest. BuilderError, with
+    nothing left behind, unless all that the manifest says holds; RecipeError when the file is there already and may
+    not be replaced (`force`). Holes and zeros become holes.
+    """
+    manifest, session = _opened(manifest_data, private_key, certificate)
+    path = _target(destination, manifest, force)
+    with _written(path, force) as out:
+        unseal(manifest, source, session, out, progress)
+        out.finish(manifest.size)
+    return path
+
+
+def check(
+    manifest_data: bytes,
+    source: PartSource,
+    private_key: "RSAPrivateKey | None" = None,
+    certificate: "RSAPublicKey | None" = None,
+    progress: Progress = no_progress,
+) -> None:
+    """Read all of a bundle and write nothing. BuilderError as from `unbundle`.
+
+    Without a key only the parts can be checked, not what is in them.
+    """
+    if private_key is None:
+        check_parts(_signed_manifest(manifest_data, certificate), source, progress)
+        return
+    manifest, session = _opened(manifest_data, private_key, certificate)
+    unseal(manifest, source, session, _Nowhere(), progress)
+
+
+class _Nowhere:
+    """A sink for who only wants to know."""
+
+    def write(self, offset: int, data: memoryview) -> None:
+        pass
+
+
+def _opened(
+    data: bytes, private_key: "RSAPrivateKey", certificate: "RSAPublicKey | None"
+) -> tuple[BundleManifest, bundle_cipher.SessionKey]:
+    """The manifest, an encrypted one of old too, and what its parts are encrypted with."""
+    manifest = _signed_manifest(manifest_reader.open_manifest(data, private_key), certificate)
+    return manifest, bundle_cipher.unwrap_session(manifest, private_key)
+
+
+def _signed_manifest(data: bytes, certificate: "RSAPublicKey | None") -> BundleManifest:
+    manifest = manifest_reader.read_manifest(data)
+    if certificate is not None and not manifest_reader.verify_signature(data, certificate):
+        said = "was not signed by" if manifest.signature else "is not signed, so not by"
+        raise ManifestError(
+            f"bundle manifest: it {said} the owner of this certificate, or it was changed since",
+            hint="give the certificate of the user who made the bundle",
+        )
+    if not manifest.size:
+        raise ManifestError("bundle manifest: its image has 0 bytes")
+    return manifest
+
+
+# The file.
+
+
+def _target(destination: Path, manifest: BundleManifest, force: bool) -> Path:
+    """Where the image goes. Its name comes from the manifest only when it is one, and of no part."""
+    if not destination.is_dir():
+        path = destination
+    elif manifest.name.startswith(".") or "/" in manifest.name or manifest.name in _parts(manifest):
+        raise BuilderError(
+            f'bundle manifest: its image is called "{manifest.name}", which is no name for a file in {destination}',
+            hint="give a file to write it to, not a directory",
+        )
+    else:
+        path = destination / manifest.name
+    if not path.parent.is_dir():
+        raise RecipeError(f"{path.parent} is not a directory to write the image into")
+    if path.is_dir():
+        raise RecipeError(f"{path} is a directory", hint="give another file to write the image to")
+    if not force:
+        _refuse_existing(path)
+    return path
+
+
+def _parts(manifest: BundleManifest) -> frozenset[str]:
+    return frozenset(part.filename for part in manifest.parts)
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.is_symlink() or path.exists():
+        raise RecipeError(f"{path} is there already", hint="remove it, or give another file to write the image to")
+
+
+@contextmanager
+def _written(path: Path, force: bool) -> Iterator[SparseWriter]:
+    """A new file, for our eyes only, that takes the place of `path` at the end, on the disk by then; or goes away."""
+    with _disk_errors(path):
+        descriptor, name = tempfile.mkstemp(prefix=".ami-factory-unbundle-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with _disk_errors(path):
+            try:
+                yield SparseWriter(descriptor)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if not force:
+                _refuse_existing(path)
+            temporary.replace(path)
+            _sync_directory(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise of_the_disk(error) or BuilderError(f"{error.filename or path}: {error.strerror}") from error
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
