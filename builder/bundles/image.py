@@ -42,25 +42,26 @@ class Image:
 
 
 @contextmanager
-def open_image(path: Path | None, size: int | None = None) -> Iterator[Image]:
+def open_image(path: Path | None, size: int | None = None, *, limit: int | None = SIZE_LIMIT) -> Iterator[Image]:
     """An image of 1 byte to 10 GiB; of standard input when `path` is None or "-".
 
-    The size of a pipe has to be told; of a file or device it need not, and must be the real one.
+    The size of a pipe has to be told; of a file or device it need not, and must be the real one. Without a `limit` it
+    may be larger than EC2 takes: other clouds do.
     """
     if path is None or path == STDIN:
-        yield _opened(sys.stdin.fileno(), "standard input", size)
+        yield _opened(sys.stdin.fileno(), "standard input", size, limit)
         return
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise BuilderError(f"the image {path} cannot be read: {error.strerror}") from error
     try:
-        yield _opened(descriptor, str(path), size)
+        yield _opened(descriptor, str(path), size, limit)
     finally:
         os.close(descriptor)
 
 
-def _opened(descriptor: int, where: str, size: int | None) -> Image:
+def _opened(descriptor: int, where: str, size: int | None, limit: int | None) -> Image:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(kind):
         raise BuilderError(f"{where} is a directory, not an image")
@@ -70,16 +71,16 @@ def _opened(descriptor: int, where: str, size: int | None) -> Image:
         raise RecipeError(f"the size of the image from {where} is not known", hint="say how many bytes it has")
     if size is not None and size != found:
         raise BuilderError(f"the image {where} has {found} bytes, not {size} as was said")
-    _check_size(where, found)
+    _check_size(where, found, limit)
     return Image(where=where, size=found, descriptor=descriptor, pipe=not seekable)
 
 
-def _check_size(where: str, size: int) -> None:
+def _check_size(where: str, size: int, limit: int | None) -> None:
     if size <= 0:
         raise BuilderError(f"the image {where} has 0 bytes", hint="give a file system image or a disk image")
-    if size > SIZE_LIMIT:
+    if limit is not None and size > limit:
         raise BuilderError(
-            f"the image {where} has {size} bytes, EC2 takes at most {SIZE_LIMIT} (10 GiB) for an instance-store AMI",
+            f"the image {where} has {size} bytes, EC2 takes at most {limit} (10 GiB) for an instance-store AMI",
             hint="make it smaller (image.size in a recipe)",
         )
 
