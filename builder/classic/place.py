@@ -86,17 +86,13 @@ class Place:
         return certificate_of(self.region).path
 
 
-def find(options: Options, service: Literal["s3", "ec2"], *, default: str = "") -> Place:
+def find(options: Options, service: Literal["s3", "ec2"], *, location: str = "") -> Place:
     """The place that the options and the environment mean. It is named on stderr when it is the emulated one.
 
-    `default` is a region that the command has found itself, from --location for instance.
+    `location` is a region that is meant where an address of AWS's names none.
     """
     region, url = choose(
-        getattr(options, "region", None),
-        getattr(options, "url", None),
-        os.environ,
-        service,
-        default=default,
+        getattr(options, "region", None), getattr(options, "url", None), os.environ, service, location=location
     )
     debug = _debug if options.debug else None
     place = Place(region=region, given_url=url, credentials=credentials(options), say=debug)
@@ -108,7 +104,7 @@ def find(options: Options, service: Literal["s3", "ec2"], *, default: str = "") 
 
 
 def choose(
-    region: str | None, url: str | None, environment: Mapping[str, str], service: str, *, default: str = ""
+    region: str | None, url: str | None, environment: Mapping[str, str], service: str, *, location: str = ""
 ) -> tuple[str, str | None]:
     """Region and address; no address for AWS's own, and for the local region where it has to be asked for.
 
@@ -117,18 +113,19 @@ def choose(
     """
     from builder.cloud.errors import is_loopback
 
+    variables = ("S3_URL", "EC2_URL") if service == "s3" else ("EC2_URL", "S3_URL")
+    name = next((each for each in variables if environment.get(each)), "")
     if region is not None:
         find_region(region)
     if url is not None:
-        return _at(url, region or default, "--url")
-    variables = ("S3_URL", "EC2_URL") if service == "s3" else ("EC2_URL", "S3_URL")
-    name = next((each for each in variables if environment.get(each)), "")
-    wanted = region or default
-    if wanted and wanted != LOCAL:
-        return wanted, None
-    if name and (not wanted or is_loopback(environment[name])):
-        return _at(environment[name], wanted, name)
-    return find_region(wanted or environment.get("AMI_FACTORY_REGION") or LOCAL).name, None
+        return _at(url, region or "", location, "--url")
+    if region == LOCAL and name and is_loopback(environment[name]):
+        return _at(environment[name], region, "", name)
+    if region is not None:
+        return region, None
+    if name:
+        return _at(environment[name], "", location, name)
+    return find_region(environment.get("AMI_FACTORY_REGION") or LOCAL).name, None
 
 
 def credentials(options: Options) -> "Credentials | None":
@@ -146,21 +143,19 @@ def credentials(options: Options) -> "Credentials | None":
     return Credentials(key=key, secret=secret, token=getattr(options, "delegation_token", None))
 
 
-def _at(url: str, region: str, where: str) -> tuple[str, str | None]:
+def _at(url: str, region: str, location: str, where: str) -> tuple[str, str | None]:
     """AWS's own addresses only name a region: botocore knows better ones for it."""
+    from builder.cloud.errors import is_loopback
+
     try:
         address = endpoint(url)
     except RecipeError as error:
         raise RecipeError(error.brief.replace("--endpoint-url", where), hint=error.hint) from None
-    from builder.cloud.errors import is_loopback
-
     host = urlsplit(address or "").hostname or ""
     if _AWS.fullmatch(host):
         found = _REGION.search(host)
-        return region or find_region(found[1] if found else SIGNING_REGION).name, None
-    if not region:
-        region = LOCAL if is_loopback(address) else SIGNING_REGION
-    return region, address
+        return region or find_region(found[1] if found else location or SIGNING_REGION).name, None
+    return region or (LOCAL if is_loopback(address) else SIGNING_REGION), address
 
 
 def _debug(text: str) -> None:

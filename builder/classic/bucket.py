@@ -1,0 +1,51 @@
+"""Buckets as the classic commands name them: `bucket/some/prefix`, or `s3://bucket/some/prefix`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.classic.place import Place
+from builder.cli import output
+from builder.errors import RecipeError
+
+if TYPE_CHECKING:
+    from builder.cloud.s3 import Bucket
+
+_SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A bucket, and a key prefix without slashes at its ends."""
+
+    bucket: str
+    prefix: str
+
+
+def address(text: str) -> Address | None:
+    """The address in S3 that a destination is; None for a path on this machine."""
+    return parse(text) if text.startswith(_SCHEME) else None
+
+
+def parse(text: str) -> Address:
+    """The first slash ends the bucket's name; doubled ones, which EC2 does not find again, are taken as one."""
+    name, _, rest = text.removeprefix(_SCHEME).partition("/")
+    if not name:
+        raise RecipeError(f'"{text}" names no bucket', hint="write BUCKET or BUCKET/PREFIX")
+    return Address(bucket=name, prefix="/".join(each for each in rest.split("/") if each))
+
+
+def bucket(place: Place, name: str) -> "Bucket":
+    """The bucket, whoever owns it: bundles are uploaded for others, and read where they are public."""
+    from builder.cloud.s3 import Bucket
+
+    return Bucket(client=place.client("s3"), name=name)
+
+
+def ready(place: Place, target: Address) -> "Bucket":
+    """The bucket of an upload, made when there is none."""
+    from builder.cloud import buckets
+
+    found = bucket(place, target.bucket)
+    if buckets.ensure_bucket(found):
+        output.result("Creating bucket...")
+    return found
