@@ -1,57 +1,74 @@
-"""Buckets and objects of S3, as far as bundles need them."""
+"""Objects of S3, as far as bundles need them: listed, described, put, read with patience, copied and removed."""
 
 import base64
-import hashlib
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError
 
-from builder.cloud.errors import Client, answers, aws_command, code_of
+from builder.cloud.errors import Client, answers, code_of, refusal, unanswered
 from builder.errors import RegionError
 
-_MISSING = {"404", "NoSuchBucket", "NotFound"}
+PIECE = 1 << 20
+"""Bytes that are read from a connection at a time."""
+TRIES = 5
+"""Connections that may break one after another without a byte between them before a read is given up."""
+DELETED_AT_ONCE = 1000
+"""Keys of one DeleteObjects request; S3's limit."""
+
+MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NotFound"}
 _FORBIDDEN = {"403", "AccessDenied"}
-_RACED = {"BucketAlreadyOwnedByYou", "OperationAborted"}
-_OWNERSHIP = {"AccessControlListNotSupported", "InvalidBucketAclWithObjectOwnership"}
+_BROKEN = (HTTPClientError, ConnectionError, IncompleteReadError)
+
+
+class AclsRefused(RegionError):
+    """The bucket has Object Ownership enforced, so it takes no access lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A bucket that must belong to `account`: every call says so, and S3 refuses it otherwise."""
+    """A bucket that must belong to `account`: every call says so, and S3 refuses it otherwise.
+
+    An empty account stands for any owner: somebody else's bundles may be read where they are public.
+    """
 
     client: Client
     name: str
-    account: str
+    account: str = ""
 
     @property
     def address(self) -> dict[str, str]:
-        return {"Bucket": self.name, "ExpectedBucketOwner": self.account}
+        return {"Bucket": self.name} | ({"ExpectedBucketOwner": self.account} if self.account else {})
 
 
-def ensure_bucket(bucket: Bucket) -> bool:
-    """Make the bucket when there is none, in the client's region; True if it was made.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a listing tells of an object."""
 
-    RegionError when the bucket is somebody else's, or in another region: EC2 registers from its own region only.
-    """
-    with answers(bucket.client, f"the bucket {bucket.name}"):
-        try:
-            answer = bucket.client.head_bucket(**bucket.address)
-        except ClientError as error:
-            if code_of(error) in _MISSING:
-                return _create(bucket)
-            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            _hold_region(bucket, headers.get("x-amz-bucket-region"))
-            if code_of(error) == "403":
-                raise RegionError(
-                    f"the bucket {bucket.name} is not yours to use",
-                    detail=f"HeadBucket: access denied, with {bucket.account} as the expected owner.",
-                    hint="allow s3:ListBucket if it is yours, or set bundle.bucket in the recipe to another",
-                ) from error
-            raise
-    _hold_region(bucket, answer.get("BucketRegion") or _location(bucket))
-    return False
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What S3 knows of an object's bytes; digests in hex, empty where it does not say."""
+
+    size: int
+    sha1: str = ""
+    """Of the whole object, computed by S3 on arrival."""
+    md5: str = ""
+    """From the ETag, where that is a plain MD5: not with KMS, not of several pieces."""
+    kms: bool = False
+    """Encrypted with a key of KMS, which EC2 cannot use."""
+
+
+def listed(bucket: Bucket, prefix: str, *, deep: bool = True) -> dict[str, Listed]:
+    """The keys that begin with `prefix`, however many; unless `deep` without those that have a slash after it."""
+    address = bucket.address if deep else {**bucket.address, "Delimiter": "/"}
+    with answers(bucket.client, f"s3://{bucket.name}/{prefix}"):
+        return _listed(bucket.client, address, prefix)
 
 
 def holds_all(client: Client, bucket: str, prefix: str, manifest: str, size: int) -> bool:
@@ -61,105 +78,146 @@ def holds_all(client: Client, bucket: str, prefix: str, manifest: str, size: int
     """
     with answers(client, f"s3://{bucket}/{prefix}"):
         try:
-            found = _sizes(client, {"Bucket": bucket}, prefix)
+            found = _listed(client, {"Bucket": bucket}, prefix)
         except ClientError as error:
-            if code_of(error) in _MISSING | _FORBIDDEN:
+            if code_of(error) in MISSING | _FORBIDDEN:
                 return False
             raise
-    return manifest in found and sum(found.values()) == size
+    return manifest in found and sum(each.size for each in found.values()) == size
 
 
-def sizes(bucket: Bucket, prefix: str) -> dict[str, int]:
-    """The keys that begin with `prefix`, and the bytes of each."""
-    with answers(bucket.client, f"s3://{bucket.name}/{prefix}"):
-        return _sizes(bucket.client, bucket.address, prefix)
-
-
-def holds(bucket: Bucket, key: str, sha1: str, path: Path) -> bool:
-    """Whether the object has the bytes of the file, whose SHA-1 is known.
-
-    The checksum that S3 keeps decides; an object that has none is known by its ETag, but only where that is a plain
-    MD5 (not with KMS, not of several pieces). False when neither tells.
-    """
+def stored(bucket: Bucket, key: str) -> Stored | None:
+    """What S3 keeps under a key; None when there is nothing."""
     with answers(bucket.client, f"s3://{bucket.name}/{key}"):
-        head = bucket.client.head_object(**bucket.address, Key=key, ChecksumMode="ENABLED")
-    if "ChecksumSHA1" in head:
-        return str(head["ChecksumSHA1"]) == _base64(sha1)
-    etag = str(head.get("ETag", "")).strip('"')
-    if head.get("ServerSideEncryption") in {"aws:kms", "aws:kms:dsse"} or "SSECustomerAlgorithm" in head or "-" in etag:
-        return False
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() == etag
-
-
-def put(bucket: Bucket, key: str, path: Path, *, sha1: str, acl: str, content_type: str) -> None:
-    """Store a file in one piece; S3 checks its SHA-1 on arrival and keeps it. An object is there whole or not."""
-    with answers(bucket.client, f"s3://{bucket.name}/{key}"), path.open("rb") as body:
         try:
-            bucket.client.put_object(
-                **bucket.address,
-                Key=key,
-                Body=body,
-                ACL=acl,
-                ContentType=content_type,
-                ChecksumSHA1=_base64(sha1),
-            )
+            head = bucket.client.head_object(**bucket.address, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
-            if code_of(error) in _OWNERSHIP:
-                raise _ownership(bucket, acl) from error
+            if code_of(error) in MISSING:
+                return None
             raise
-
-
-def _create(bucket: Bucket) -> bool:
-    region = bucket.client.meta.region_name
-    # ObjectWriter: since April 2023 a bucket refuses ACLs otherwise, and EC2 reads bundles by the ACL aws-exec-read.
-    request: dict[str, Any] = {"Bucket": bucket.name, "ObjectOwnership": "ObjectWriter"}
-    if region != "us-east-1":  # the one region that must not be named
-        request["CreateBucketConfiguration"] = {"LocationConstraint": region}
-    try:
-        bucket.client.create_bucket(**request)
-    except ClientError as error:
-        if code_of(error) in _RACED:
-            return False
-        if code_of(error) == "BucketAlreadyExists":
-            raise RegionError(
-                f"the bucket {bucket.name} belongs to somebody else",
-                hint="bucket names are shared by all of AWS: set bundle.bucket in the recipe to another one",
-            ) from error
-        raise
-    return True
-
-
-def _location(bucket: Bucket) -> str:
-    answer = bucket.client.get_bucket_location(**bucket.address)
-    # S3's own old words: nothing for us-east-1, EU for eu-west-1.
-    constraint = str(answer.get("LocationConstraint") or "us-east-1")
-    return "eu-west-1" if constraint == "EU" else constraint
-
-
-def _hold_region(bucket: Bucket, location: str | None) -> None:
-    if location and location != bucket.client.meta.region_name:
-        raise RegionError(
-            f"the bucket {bucket.name} is in {location}, the AMI is for {bucket.client.meta.region_name}",
-            hint="EC2 registers bundles of its own region only: set bundle.bucket in the recipe to another one",
-        )
-
-
-def _ownership(bucket: Bucket, acl: str) -> RegionError:
-    words = f"s3api put-bucket-ownership-controls --bucket {bucket.name} "
-    words += "--ownership-controls 'Rules=[{ObjectOwnership=ObjectWriter}]'"
-    return RegionError(
-        f"the bucket {bucket.name} does not allow ACLs, so EC2 could not read the bundle",
-        detail=f"Its Object Ownership is BucketOwnerEnforced; the ACL {acl} is how EC2 gets to read a bundle.",
-        hint=f"run: {aws_command(bucket.client, words)} (or name another bucket in [bundle])",
+    kms = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    etag = str(head.get("ETag", "")).strip('"')
+    sha1 = str(head.get("ChecksumSHA1", ""))
+    return Stored(
+        size=int(head.get("ContentLength", 0)),
+        sha1="" if "-" in sha1 else base64.b64decode(sha1).hex(),
+        md5="" if kms or "SSECustomerAlgorithm" in head or "-" in etag else etag,
+        kms=kms,
     )
 
 
-def _sizes(client: Client, address: dict[str, str], prefix: str) -> dict[str, int]:
-    pages = client.get_paginator("list_objects_v2").paginate(**address, Prefix=prefix)
-    return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
+def put(
+    bucket: Bucket, key: str, body: bytes | bytearray | BinaryIO, *, sha1: str, acl: str | None, content_type: str
+) -> None:
+    """Store an object in one piece; S3 checks its SHA-1 on arrival and keeps it. An object is there whole or not.
+
+    `acl` is a canned list, or None where the bucket's policy says who may read.
+    """
+    access = {} if acl is None else {"ACL": acl}
+    with answers(bucket.client, f"s3://{bucket.name}/{key}"):
+        try:
+            bucket.client.put_object(
+                **bucket.address, **access, Key=key, Body=body, ContentType=content_type, ChecksumSHA1=to_base64(sha1)
+            )
+        except ClientError as error:
+            if code_of(error) == "AccessControlListNotSupported":
+                raise AclsRefused(f"the bucket {bucket.name} does not allow ACLs") from error
+            raise
 
 
-def _base64(digest: str) -> str:
+def read(bucket: Bucket, key: str, *, start: int, length: int, etag: str) -> Iterator[bytes]:
+    """A stretch of an object in pieces of at most 1 MiB, all of the object that has that ETag.
+
+    A connection that breaks is made anew where it broke. RegionError when the object was replaced or is shorter.
+    """
+    what = f"s3://{bucket.name}/{key}"
+    position, end, broken = start, start + length, 0
+    while position < end:
+        before, why = position, ""
+        try:
+            answer = bucket.client.get_object(
+                **bucket.address, Key=key, Range=f"bytes={position}-{end - 1}", IfMatch=etag
+            )
+            with answer["Body"]:
+                for piece in answer["Body"].iter_chunks(PIECE):
+                    position += len(piece)
+                    yield piece
+        except ClientError as error:
+            raise _unreadable(bucket, what, error) from error
+        except _BROKEN as error:
+            why = str(error)
+        except BotoCoreError as error:
+            raise unanswered(bucket.client.meta.endpoint_url, what, error) from error
+        broken = broken + 1 if position == before else 0
+        if broken == TRIES:
+            raise RegionError(
+                f"{what}: the connection breaks again and again at byte {position}",
+                detail=why,
+                hint="run it again later",
+            )
+        if position < end:
+            time.sleep(min(0.1 * 2**broken, 5))
+
+
+def read_small(bucket: Bucket, key: str, limit: int) -> bytes:
+    """The bytes of a small object; one byte more than `limit` when it is larger: no more is ever read."""
+    with answers(bucket.client, f"s3://{bucket.name}/{key}"):
+        answer = bucket.client.get_object(**bucket.address, Key=key)
+        with answer["Body"]:
+            data = b""
+            while len(data) <= limit and (piece := answer["Body"].read(limit + 1 - len(data))):
+                data += piece
+            return data
+
+
+def copy(source: Bucket, source_key: str, etag: str, target: Bucket, key: str, *, acl: str | None) -> str:
+    """Copy an object inside S3, with that access list (a copy keeps none of its own); the SHA-1 of what is there now.
+
+    Objects of more than 5 GiB cannot be copied so. The client of `target` asks, whatever region the source is in.
+    """
+    request = {**target.address, "Key": key, "CopySource": {"Bucket": source.name, "Key": source_key}}
+    request |= {"CopySourceIfMatch": etag, "ChecksumAlgorithm": "SHA1"}
+    request |= {} if acl is None else {"ACL": acl}
+    request |= {"ExpectedSourceBucketOwner": source.account} if source.account else {}
+    with answers(target.client, f"s3://{source.name}/{source_key} to s3://{target.name}/{key}"):
+        answer = target.client.copy_object(**request)
+    return base64.b64decode(answer["CopyObjectResult"].get("ChecksumSHA1", "")).hex()
+
+
+def delete(bucket: Bucket, keys: Sequence[str]) -> None:
+    """Remove objects, in their order, 1000 in a request. RegionError naming those that S3 kept.
+
+    Removing what is not there is no error.
+    """
+    kept: list[str] = []
+    with answers(bucket.client, f"s3://{bucket.name}"):
+        for at in range(0, len(keys), DELETED_AT_ONCE):
+            objects = [{"Key": key} for key in keys[at : at + DELETED_AT_ONCE]]
+            answer = bucket.client.delete_objects(**bucket.address, Delete={"Objects": objects, "Quiet": True})
+            kept += [f"{each.get('Key')}: {each.get('Code')}" for each in answer.get("Errors", ())]
+    if kept:
+        raise RegionError(
+            f"s3://{bucket.name}: {len(kept)} of {len(keys)} objects could not be removed",
+            detail="\n".join(kept[:10]),
+            hint="the credentials need the right to s3:DeleteObject; run it again for those that are left",
+        )
+
+
+def to_base64(digest: str) -> str:
+    """A digest in hex as S3 writes checksums."""
     return base64.b64encode(bytes.fromhex(digest)).decode("ascii")
+
+
+def _unreadable(bucket: Bucket, what: str, error: ClientError) -> RegionError:
+    if code_of(error) in {"412", "PreconditionFailed", "416", "InvalidRange"}:
+        return RegionError(f"{what} was replaced while it was read", hint="run it again when nobody writes there")
+    return refusal(bucket.client, what, error)
+
+
+def _listed(client: Client, address: dict[str, str], prefix: str) -> dict[str, Listed]:
+    pages = client.get_paginator("list_objects_v2").paginate(**address, Prefix=prefix)
+    return {
+        each["Key"]: Listed(size=each["Size"], etag=str(each.get("ETag", "")))
+        for page in pages
+        for each in page.get("Contents", ())
+    }
