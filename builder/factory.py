@@ -240,7 +240,7 @@ class Factory:
             region=found.name,
             partition=found.partition,
             endpoint=self.options.endpoint_url or "aws",
-            account=user.account or self._account(),
+            account=user.account or self.account(),
             user_certificate=user.fingerprint,
             user_certificate_path=str(user.certificate),
             ec2_certificate=certificate.sha256,
@@ -257,7 +257,8 @@ class Factory:
             note=self.say,
         )
 
-    def _account(self) -> str:
+    def account(self) -> str:
+        """Whose the credentials are, as AWS says."""
         from builder.cloud.sts import account
 
         asked = self.region(start=False)

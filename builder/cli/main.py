@@ -3,7 +3,7 @@
 import typer
 
 from builder import __version__
-from builder.cli import boundary, build, explain, look, output, recipe, region, store
+from builder.cli import boundary, build, explain, look, output, recipe, region, store, verify
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
 
@@ -19,6 +19,7 @@ app.command()(build.check)
 app.command()(build.lock)
 app.command()(build.plan)
 app.command()(build.build)
+app.command()(verify.verify)
 app.command()(explain.explain)
 app.command()(explain.provenance)
 app.command()(look.shell)

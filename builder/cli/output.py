@@ -11,7 +11,16 @@ from builder.errors import BuilderError
 
 FORMAT = 1  # of every --json document
 
-_STYLES = {"error": "1;31", "warning": "1;33", "hint": "1;36", "dim": "2", "good": "32", "run": "33", "bold": "1"}
+_STYLES = {
+    "error": "1;31",
+    "warning": "1;33",
+    "note": "1;36",
+    "hint": "1;36",
+    "dim": "2",
+    "good": "32",
+    "run": "33",
+    "bold": "1",
+}
 
 
 def colour_wanted(stream: Any = None) -> bool:

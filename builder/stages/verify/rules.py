@@ -63,9 +63,8 @@ def judge(spec: VerifySpec, facts: Facts) -> tuple[Finding, ...]:
 
 
 def filesystem_type(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
-    """ext3 has a journal and no extents; ext4 has both."""
-    there = _features(facts)
-    is_like = "ext4" if "extent" in there else "ext3" if "has_journal" in there else "ext2"
+    """The file system is the one that was asked for."""
+    is_like = filesystem_like(facts)
     if is_like != spec.filesystem:
         yield (
             "/",
@@ -298,6 +297,12 @@ RULES: dict[str, Rule] = {
     "root-password": root_password,
 }
 WARNINGS: dict[str, Rule] = {"paravirtual": paravirtual}
+
+
+def filesystem_like(facts: Facts) -> str:
+    """ext3 has a journal and no extents; ext4 has both."""
+    there = _features(facts)
+    return "ext4" if "extent" in there else "ext3" if "has_journal" in there else "ext2"
 
 
 def _features(facts: Facts) -> set[str]:

@@ -1,0 +1,41 @@
+"""A bare image for the verb verify: read once through libguestfs, and judged by the rules of the verify stage."""
+
+import tempfile
+from pathlib import Path
+
+from builder.bundles.lint import Finding
+from builder.catalog.kernels import load_kernel
+from builder.errors import RecipeError
+from builder.factory import kernels_directory
+from builder.host import appliance
+from builder.host.directories import cache_directory
+from builder.stages.verify.bare import hold_readable, judge_bare, purpose
+from builder.stages.verify.facts import check_filesystem, read_facts
+
+
+def findings_of(image: Path, kernel_name: str) -> tuple[Finding, ...]:
+    """What is wrong with an image, errors first. It is not changed."""
+    kernel = load_kernel(kernels_directory(), kernel_name)
+    try:
+        with image.open("rb") as file:
+            hold_readable(file.read(2048), str(image))
+    except OSError as error:
+        raise RecipeError(f"{image} cannot be read: {error.strerror}") from error
+    complaints = check_filesystem(image)
+    cache = cache_directory() / "appliance"
+    with (
+        tempfile.TemporaryDirectory(prefix="ami-factory-") as scratch,
+        appliance.opened([image], cache=cache, scratch=Path(scratch)) as handle,
+    ):
+        facts = read_facts(handle, "/dev/sda", menu=kernel.pv.menu, complaints=complaints, scratch=Path(scratch))
+    return tuple(
+        Finding(
+            id=each.id,
+            severity=each.severity,
+            where=each.path,
+            what=each.why,
+            remedy=each.remedy,
+            source=purpose(each.id),
+        )
+        for each in judge_bare(kernel, facts)
+    )
