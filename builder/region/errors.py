@@ -15,6 +15,7 @@ STATUS = {
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
     "NoSuchBucket": 404,
+    "NoSuchBucketPolicy": 404,
     "NoSuchKey": 404,
     "NoSuchPublicAccessBlockConfiguration": 404,
     "NoSuchUpload": 404,

@@ -52,6 +52,13 @@ CREATE INDEX pieces_by_blob ON pieces (blob);
 CREATE INDEX parts_by_blob ON parts (blob);
 CREATE INDEX uploads_by_bucket ON uploads (bucket, key);
 """
+# Came after the first regions were made; theirs get it too.
+ADDED = """
+CREATE TABLE IF NOT EXISTS settings (
+    bucket TEXT NOT NULL REFERENCES buckets ON DELETE CASCADE, name TEXT NOT NULL, document TEXT NOT NULL,
+    PRIMARY KEY (bucket, name)
+) WITHOUT ROWID;
+"""
 # Blobs that a transaction let go of; rows that go by cascade fire triggers too.
 RELEASED = """
 CREATE TEMP TABLE released (blob TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -123,6 +130,7 @@ class State:
             raise RuntimeError(f"the region's database has format {found}, this program writes {VERSION}: reset it")
         if found == 0:
             self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        self._database.executescript(ADDED)
 
     def _sweep(self) -> None:
         """Remove what requests left that were cut off by the end of the process."""

@@ -594,7 +594,6 @@ class TestService:
                 call()
         for call in (
             lambda: s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
-            lambda: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
             lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="aws:kms"),
             lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"", StorageClass="GLACIER"),
         ):

@@ -6,15 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from builder.catalog.ec2_user import EC2_USER
 from builder.region.errors import ServiceError
 from builder.region.identity import ACCOUNT
 
 OWNER = {"ID": hashlib.sha256(f"canonical user of {ACCOUNT}".encode()).hexdigest(), "DisplayName": "local"}
 # The user as whom EC2 reads bundles: what the canned list aws-exec-read grants READ to.
-EC2 = {
-    "ID": "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c",
-    "DisplayName": "za-team",
-}
+EC2 = {"ID": EC2_USER, "DisplayName": "za-team"}
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 AUTHENTICATED_USERS = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
 LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"

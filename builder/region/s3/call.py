@@ -144,7 +144,7 @@ def refuse_unkept(parameters: Mapping[str, Any]) -> None:
         raise ServiceError("NotImplemented", "The local region has the storage class STANDARD only")
 
 
-def attributes_of(parameters: Mapping[str, Any]) -> str:
+def attributes_of(parameters: Mapping[str, Any], encryption: Mapping[str, str]) -> str:
     """The attributes of a new object, as they are stored."""
     kept = {name: parameters[name] for name in KEPT if parameters.get(name)}
     encodings = [each.strip() for each in str(kept.get("ContentEncoding", "")).split(",")]
@@ -155,6 +155,7 @@ def attributes_of(parameters: Mapping[str, Any]) -> str:
     metadata = {name.lower(): value for name, value in (kept.get("Metadata") or {}).items()}
     if sum(len(name) + len(value) for name, value in metadata.items()) > 2048:
         raise ServiceError("MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
+    kept |= encryption
     return json.dumps({**kept, "ContentType": kept.get("ContentType", "binary/octet-stream"), "Metadata": metadata})
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from builder.region.errors import ServiceError
 from builder.region.http import CHUNK
-from builder.region.s3 import access, checksums
+from builder.region.s3 import access, checksums, settings
 from builder.region.s3.call import (
     Call,
     Result,
@@ -50,7 +50,7 @@ def create_upload(call: Call) -> Result:
                 call.key,
                 now(),
                 json.dumps(list(access.requested(wanted, bucket))),
-                attributes_of(wanted),
+                attributes_of(wanted, settings.encryption_of(call)),
                 algorithm,
                 kind,
             ),

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from builder.region.errors import ServiceError
-from builder.region.s3 import access, checksums
+from builder.region.http import CHUNK
+from builder.region.s3 import access, checksums, settings
 from builder.region.s3.call import (
     Call,
     Result,
@@ -30,9 +31,10 @@ def put_object(call: Call) -> Result:
     check_key(call.key)
     refuse_unkept(call.parameters)
     acl = json.dumps(list(access.requested(call.parameters, bucket)))
-    attributes = attributes_of(call.parameters)
+    encryption = settings.encryption_of(call)
+    attributes = attributes_of(call.parameters, encryption)
     with received(call) as (incoming, computed):
-        etag = incoming.hashes["MD5"].digest().hex()
+        etag = settings.etag_of(incoming.hashes["MD5"].digest().hex(), encryption)
         with call.state.transaction() as database:
             check_write_conditions(call, database)
             put_record(
@@ -45,7 +47,8 @@ def put_object(call: Call) -> Result:
                 pieces=[(call.state.keep(incoming), incoming.size)],
             )
     members = {checksums.member(name): value for name, value in computed.items()}
-    return Result(members={"ETag": f'"{etag}"', **members, **({"ChecksumType": "FULL_OBJECT"} if computed else {})})
+    kind = {"ChecksumType": "FULL_OBJECT"} if computed else {}
+    return Result(members={"ETag": f'"{etag}"', **encryption, **members, **kind})
 
 
 def check_write_conditions(call: Call, database: sqlite3.Connection) -> None:
@@ -76,7 +79,7 @@ def _readable(call: Call) -> tuple[Row, Row]:
     if not call.anonymous:
         return bucket, find_object(call, call.bucket, call.key)
     row = call.state.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (call.bucket, call.key))
-    if row is not None and access.anyone_may("READ", row["acl"], bucket):
+    if row is not None and settings.anyone_may_read(call.state, bucket, row):
         return bucket, row
     raise ServiceError("AccessDenied", "Access Denied")
 
@@ -274,6 +277,7 @@ def copy_object(call: Call) -> Result:
     refuse_unkept(call.parameters)
     acl = json.dumps(list(access.requested(call.parameters, bucket)))
     replacing = call.parameters.get("MetadataDirective", "COPY") == "REPLACE"
+    encryption = settings.encryption_of(call)
     with call.state.transaction() as database:
         _, source = copy_source(call)
         if (source["bucket"], source["key"]) == (call.bucket, call.key) and not replacing:
@@ -282,19 +286,36 @@ def copy_object(call: Call) -> Result:
                 "This copy request is illegal because it is trying to copy an object to itself without changing the "
                 "object's metadata, storage class, website redirect location or encryption attributes.",
             )
-        stored = json.loads(source["checksums"])
+        stored = _checksums_of_copy(call, source)
+        etag = settings.etag_of(source["etag"], encryption)
+        attributes = call.parameters if replacing else json.loads(source["attributes"])
         modified = put_record(
             call,
             database,
-            etag=source["etag"],
+            etag=etag,
             acl=acl,
-            attributes=attributes_of(call.parameters) if replacing else source["attributes"],
+            attributes=attributes_of(attributes, encryption),
             checksums=stored,
             pieces=pieces_of(call.state, source["id"]),
         )
     found = {checksums.member(name): value for name, value in stored.items() if name not in ("type", "parts")}
-    result = {"ETag": f'"{source["etag"]}"', "LastModified": time_of(modified), **found}
-    return Result(members={"CopyObjectResult": result})
+    result = {"ETag": f'"{etag}"', "LastModified": time_of(modified), **found}
+    return Result(members={"CopyObjectResult": result, **encryption})
+
+
+def _checksums_of_copy(call: Call, source: Row) -> dict[str, Any]:
+    """The source's own checksums, or the one that is asked for, computed over the whole object."""
+    stored: dict[str, Any] = json.loads(source["checksums"])
+    algorithm = call.parameters.get("ChecksumAlgorithm")
+    if not algorithm or (algorithm in stored and stored["type"] == "FULL_OBJECT"):
+        return stored
+    checksums.asked_for({}, {"ChecksumAlgorithm": algorithm})
+    computed = checksums.ALGORITHMS[algorithm]()
+    for file, _, _ in open_pieces(call.state, source["id"], 0, source["size"]):
+        with file:
+            while chunk := file.read(CHUNK):
+                computed.update(chunk)
+    return {"type": "FULL_OBJECT", **checksums.texts({algorithm: computed}, [algorithm])}
 
 
 def get_object_acl(call: Call) -> Result:

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from builder.region import protocol
 from builder.region.errors import ServiceError
 from builder.region.http import Answer, Body
-from builder.region.s3 import buckets, listing, multipart, objects
+from builder.region.s3 import buckets, listing, multipart, objects, settings
 from builder.region.s3.call import Call, Result
 from builder.region.state import State
 
@@ -23,6 +23,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "GetBucketOwnershipControls": buckets.get_ownership,
     "PutBucketOwnershipControls": buckets.put_ownership,
     "DeleteBucketOwnershipControls": buckets.delete_ownership,
+    "GetBucketPolicy": settings.get_policy,
+    "PutBucketPolicy": settings.put_policy,
+    "DeleteBucketPolicy": settings.delete_policy,
+    "GetBucketEncryption": settings.get_encryption,
+    "PutBucketEncryption": settings.put_encryption,
+    "DeleteBucketEncryption": settings.delete_encryption,
     "GetPublicAccessBlock": buckets.get_public_access,
     "PutPublicAccessBlock": buckets.put_public_access,
     "DeletePublicAccessBlock": buckets.delete_public_access,
