@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _KEY_TEXT = re.compile(rb"[0-9a-fA-F]{32}")
 _IV_TEXT = re.compile(rb"(?:[0-9a-fA-F]{2}){1,16}")
+_OTHER_KEY = "this private key does not open the bundle"
 _CUT_SHORT = "the bundle does not decrypt: it is cut short, or the key is another one"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
@@ -201,26 +202,33 @@ def unwrap(wrapped: str, private_key: "RSAPrivateKey") -> bytes:
     """The way back. BuilderError when the key is another one."""
     text = _decrypt(bytes.fromhex(wrapped), private_key)
     if _KEY_TEXT.fullmatch(text) is None:
-        raise BuilderError("this private key does not open the bundle")
+        raise BuilderError(_OTHER_KEY)
     return bytes.fromhex(text.decode("ascii"))
 
 
-def unwrap_session(manifest: "BundleManifest", private_key: "RSAPrivateKey") -> SessionKey:
-    """The session key that is wrapped for the user, or else the one for EC2; BuilderError when the key opens neither.
+def unwrap_pair(key: str, iv: str, private_key: "RSAPrivateKey") -> SessionKey:
+    """Both, as they are wrapped for one reader. BuilderError when the key is another one.
 
-    A short IV, as Scalarizr wrote it, is filled up with zeros on its right: so openssl read it, which encrypted.
+    A short IV, as Scalarizr wrote it, is filled up with zeros on its right: so openssl took it when it encrypted.
     """
+    opened = unwrap(key, private_key)
+    text = _decrypt(bytes.fromhex(iv), private_key)
+    if _IV_TEXT.fullmatch(text) is None:
+        raise BuilderError(_OTHER_KEY)
+    return SessionKey(key=opened, iv=bytes.fromhex(text.decode("ascii").ljust(32, "0")))
+
+
+def unwrap_session(manifest: "BundleManifest", private_key: "RSAPrivateKey") -> SessionKey:
+    """The session key as it is wrapped for the user, or else for EC2. BuilderError when this key opens neither."""
     for key, iv in (
         (manifest.user_encrypted_key, manifest.user_encrypted_iv),
         (manifest.ec2_encrypted_key, manifest.ec2_encrypted_iv),
     ):
-        key_text, iv_text = (_decrypt(bytes.fromhex(wrapped), private_key) for wrapped in (key, iv))
-        if _KEY_TEXT.fullmatch(key_text) is not None and _IV_TEXT.fullmatch(iv_text) is not None:
-            return SessionKey(key=bytes.fromhex(key_text.decode()), iv=bytes.fromhex(iv_text.ljust(32, b"0").decode()))
-    raise BuilderError(
-        "this private key does not open the bundle",
-        hint="give the private key of the certificate that the bundle was made with (ec2-bundle-image --cert)",
-    )
+        try:
+            return unwrap_pair(key, iv, private_key)
+        except BuilderError:
+            continue
+    raise BuilderError(_OTHER_KEY, hint="give the private key of the certificate that the bundle was made with")
 
 
 def open_envelope(wrapped: bytes, ciphertext: bytes, private_key: "RSAPrivateKey") -> bytes:

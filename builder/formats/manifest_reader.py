@@ -6,60 +6,22 @@ not of its form, anything that XML could hide something in). `objections` says w
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 from xml.parsers import expat
 
 from builder.errors import BuilderError
-from builder.formats.bundle_manifest import SIZE_LIMIT, TYPES, VERSION, BundleManifest, Bundler, ManifestError, Part
+from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, Bundler, ManifestError, Part
+from builder.formats.manifest_grammar import DEVICE, GRAMMARS, REFUSALS, VERSION_FORM, Element, Form, Need
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-# 10 GiB, inclusive, is the size of the root store of every instance type that has one.
-_LARGEST_IMAGE = 10 << 30
 _ELEMENTS_LIMIT = 100_000
 """The longest manifest that a tool can write has some 4200; this many take about 60 MB of memory."""
 _DEPTH_LIMIT = 8
 _DECLARATION = re.compile(rb"""<\?xml version=(['"])1\.0\1( encoding=(['"])(?i:UTF-8|(US-)?ASCII)\3)?\s*\?>""")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Something in a readable manifest for which EC2 answers `InvalidManifest`."""
-
-    why: str
-    """`{text}` stands for what was found."""
-    source: str
-    """The section of the format's description that tells of it; `inferred` where no answer of EC2's is known."""
-    message: str = "Invalid AMI manifest"
-    """How EC2 begins."""
-
-
-REFUSALS = {
-    "declaration": Refusal(
-        why="it does not begin with a plain XML declaration, which EC2 demands", source="3.2, TOOLS-294"
-    ),
-    "version": Refusal(why='version "{text}" is not read any more, only ' + VERSION, source="3.1, inferred"),
-    "order": Refusal(why="<{text}> is out of order", source="3.3, TOOLS-294, TOOLS-559"),
-    "missing": Refusal(why="<{text}> is missing", source="3.3, 3.5, 3.6"),
-    "empty": Refusal(why="it is empty", source="3.3, 3.5, 3.6"),
-    "white-space": Refusal(why="there is white space around it", source="3.2, 3.6"),
-    "account": Refusal(why='"{text}" has dashes: 12 digits alone are an account', source="3.4, TOOLS-294"),
-    "architecture": Refusal(why="architecture {text} is neither i386 nor x86_64", source="3.4, inferred"),
-    "type": Refusal(why="type {text}: only machine images can be registered", source="3.4"),
-    "kernel-name": Refusal(why="a kernel has it, and nothing else", source="3.3, inferred"),
-    "size": Refusal(why="size {text} is not between 1 byte and 10 GiB", source="5"),
-    "hex": Refusal(why='"{text}" is not of lower-case hex digits in pairs', source="2.3, 3.5, inferred"),
-    "unsigned": Refusal(why="it says {text}", source="3.6"),
-    "part-order": Refusal(why="the parts do not stand in the order of their indices", source="2.6, inferred"),
-    "virtual-name": Refusal(
-        why="Invalid virtual name '{text}'", source="3.4, inferred", message="Invalid block device mapping"
-    ),
-    "device-name": Refusal(why="Invalid device name '{text}'", source="3.4", message="Invalid block device mapping"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,160 +33,6 @@ class Objection:
     where: str
     """The element, such as `manifest/image/user`."""
     why: str
-
-
-# The grammar.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What a text may be."""
-
-    read: re.Pattern[str]
-    """What is taken."""
-    written: Callable[[str], object] = bool
-    """Whether EC2 takes it as it stands; `code` is the objection when not."""
-    code: str = ""
-    value: Callable[[str], str] = str
-    """What it comes to."""
-
-
-class Need(Enum):
-    """Who does not do without an element."""
-
-    READER = "reader"
-    """Without it nothing can be read; nor does EC2 take it."""
-    EC2 = "EC2"
-    NOBODY = "nobody"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Element:
-    """An element of text (`form`) or of elements (`children`, in the order that EC2 demands)."""
-
-    tag: str
-    form: Form | None = None
-    children: "tuple[Element, ...]" = ()
-    attributes: tuple[tuple[str, str], ...] = ()
-    """(name, pattern): all must be there, and no others."""
-    need: Need = Need.READER
-    many: bool = False
-
-
-DEVICE = re.compile(r"(/dev/)?((sd|hd)[a-z]([1-9]|1[0-5])?|xvd([a-z]|[b-c][a-z])([1-9]|1[0-5])?|\d+)")
-
-_TEXT = Form(read=re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202f\u2066-\u2069\ufeff]{1,1000}"))
-_NAME = Form(read=re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f-\x9f\u2028-\u202f\u2066-\u2069\ufeff]{1,255}"))
-_FILE_NAME = Form(read=re.compile(r"(?=.{8,255}$)[A-Za-z0-9_+@=][A-Za-z0-9_+@=,.~ ()-]*\.part\.[0-9]{1,6}"))
-_NUMBER = Form(read=re.compile(r"0|[1-9][0-9]{0,18}"))
-_SIZE = Form(read=_NUMBER.read, written=lambda text: 0 < int(text) <= _LARGEST_IMAGE, code="size")
-_SHA1 = Form(
-    read=re.compile(r"[0-9a-fA-F]{40}"), written=re.compile(r"[0-9a-f]{40}").fullmatch, code="hex", value=str.lower
-)
-_HEX = Form(
-    read=re.compile(r"[0-9a-fA-F]{1,8192}"),
-    written=re.compile(r"(?:[0-9a-f]{2})+").fullmatch,
-    code="hex",
-    # A number that was printed without its leading zero.
-    value=lambda text: text.lower().rjust(len(text) + len(text) % 2, "0"),
-)
-_SIGNATURE = Form(
-    read=re.compile(f"{_HEX.read.pattern}|UNSIGNED"),
-    written=lambda text: text != "UNSIGNED",
-    code="unsigned",
-    value=lambda text: "" if text == "UNSIGNED" else _HEX.value(text),
-)
-_VERSION = Form(
-    read=re.compile(r"2007-10-10|20071010|2007-08-29|20070829|3"), written=VERSION.__eq__, code="version",
-    value=lambda text: re.sub(r"(\d{4})(\d\d)(\d\d)", r"\1-\2-\3", text),
-)  # fmt: skip
-_ACCOUNT = Form(
-    read=re.compile(r"(?:[0-9]-*){11}[0-9]"),
-    written=re.compile(r"[0-9]{12}").fullmatch,
-    code="account",
-    value=lambda text: text.replace("-", ""),
-)
-_TYPE = Form(read=re.compile("|".join(TYPES)), written="machine".__eq__, code="type")
-_ARCHITECTURE = Form(
-    read=re.compile(r"[A-Za-z0-9_]{1,20}"), written=re.compile("i386|x86_64").fullmatch, code="architecture"
-)
-_VIRTUAL = Form(
-    read=_TEXT.read, written=re.compile(r"ami|root|swap|ephemeral\d+|ebs\d+").fullmatch, code="virtual-name"
-)
-
-
-def _leaf(
-    tag: str, form: Form, attribute: tuple[str, str] | None = None, *, need: Need = Need.READER, many: bool = False
-) -> Element:
-    return Element(tag=tag, form=form, attributes=(attribute,) if attribute else (), need=need, many=many)
-
-
-def _branch(
-    tag: str,
-    *children: Element,
-    attribute: tuple[str, str] | None = None,
-    need: Need = Need.READER,
-    many: bool = False,
-) -> Element:
-    return Element(tag=tag, children=children, attributes=(attribute,) if attribute else (), need=need, many=many)
-
-
-_BY_SHA1 = ("algorithm", "SHA1")
-_BY_AES = ("algorithm", "AES-128-CBC")
-
-
-def _grammar(version: str) -> Element:
-    """What a manifest of this version holds, in the order of ec2-ami-tools."""
-    since_2007_10 = Need.READER if version == VERSION else Need.EC2
-    free = Need.NOBODY
-    mapping = _branch("mapping", _leaf("virtual", _VIRTUAL), _leaf("device", _TEXT), many=True)
-    configuration = _branch(
-        "machine_configuration",
-        _leaf("architecture", _ARCHITECTURE, need=since_2007_10),
-        _branch("block_device_mapping", mapping, need=free),
-        _leaf("kernel_id", _TEXT, need=free),
-        _leaf("ramdisk_id", _TEXT, need=free),
-        _branch("product_codes", _leaf("product_code", _TEXT, need=free, many=True), need=free),
-        need=since_2007_10,
-    )
-    part = _branch(
-        "part",
-        _leaf("filename", _FILE_NAME),
-        _leaf("digest", _SHA1, _BY_SHA1),
-        attribute=("index", _NUMBER.read.pattern),
-        many=True,
-    )
-    image = _branch(
-        "image",
-        _leaf("name", _NAME),
-        _leaf("user", _ACCOUNT),
-        _leaf("type", _TYPE, need=since_2007_10),
-        _leaf("kernel_name", _TEXT, need=free),
-        _branch("ancestry", _leaf("ancestor_ami_id", _TEXT, need=free, many=True), need=free),
-        _leaf("digest", _SHA1, _BY_SHA1),
-        _leaf("size", _SIZE),
-        _leaf("bundled_size", _NUMBER),
-        _leaf("ec2_encrypted_key", _HEX, _BY_AES),
-        _leaf("user_encrypted_key", _HEX, _BY_AES, need=Need.EC2),
-        _leaf("ec2_encrypted_iv", _HEX),
-        _leaf("user_encrypted_iv", _HEX, need=Need.EC2),
-        _branch("parts", part, attribute=("count", _NUMBER.read.pattern)),
-    )
-    bundler = _branch("bundler", *(_leaf(tag, _TEXT, need=free) for tag in ("name", "version", "release")), need=free)
-    return _branch(
-        "manifest",
-        _leaf("version", _VERSION),
-        bundler,
-        *(() if version == "3" else (configuration,)),
-        image,
-        _leaf("signature", _SIGNATURE, need=Need.EC2),
-    )
-
-
-GRAMMARS = {version: _grammar(version) for version in (VERSION, "2007-08-29", "3")}
-
-
-# Reading.
 
 
 def read_manifest(data: bytes) -> BundleManifest:
@@ -239,8 +47,7 @@ def read_manifest(data: bytes) -> BundleManifest:
 
 def signed_bytes(data: bytes) -> bytes:
     """What the signature of a manifest is over: the text of its signed elements, as it stands in the file."""
-    manifest = read_manifest(data)
-    return b"".join(_cut_out(data, tag) for tag in _signed(manifest.version))
+    return _signed_bytes(data, read_manifest(data).version)
 
 
 def verify_signature(data: bytes, public_key: "RSAPublicKey") -> bool:
@@ -248,7 +55,8 @@ def verify_signature(data: bytes, public_key: "RSAPublicKey") -> bool:
     from builder.formats import bundle_cipher
 
     manifest = read_manifest(data)
-    return bundle_cipher.verify(signed_bytes(data), bytes.fromhex(manifest.signature), public_key)
+    signed = _signed_bytes(data, manifest.version)
+    return bundle_cipher.verify(signed, bytes.fromhex(manifest.signature), public_key)
 
 
 def objections(data: bytes) -> tuple[Objection, ...]:
@@ -277,7 +85,10 @@ class _Node:
 
     def at(self, tag: str) -> "_Node":
         """The child of this name, or an empty one."""
-        return next((child for child in self.children if child.tag == tag), _Node(tag=tag, attributes={}))
+        for child in self.children:
+            if child.tag == tag:
+                return child
+        return _Node(tag=tag, attributes={})
 
     def values(self) -> tuple[str, ...]:
         return tuple(child.value for child in self.children if child.value)
@@ -297,12 +108,11 @@ def _read(data: bytes) -> tuple[_Node, BundleManifest]:
     if root.tag != "manifest":
         _refuse(f"its root is <{_shown(root.tag)}>, not <manifest>")
     version = root.at("version").text.strip()
-    if _VERSION.read.fullmatch(version) is None:
+    if not VERSION_FORM.read(version):
         _refuse(f'version "{_shown(version)}" is not known, only {", ".join(GRAMMARS)}')
-    version = _VERSION.value(version)
+    version = VERSION_FORM.value(version)
     _hold(root, GRAMMARS[version], "manifest")
-    for tag in _signed(version):
-        _cut_out(data, tag)
+    _signed_bytes(data, version)
     return root, _manifest(root)
 
 
@@ -378,10 +188,10 @@ def _hold(node: _Node, element: Element, path: str) -> None:
 
 
 def _hold_attributes(node: _Node, element: Element, path: str) -> None:
-    expected = dict(element.attributes)
-    if node.attributes.keys() != expected.keys():
-        _refuse(f"{path} has the attributes {_shown(str(sorted(node.attributes)))}, not {sorted(expected)}")
-    for name, pattern in expected.items():
+    if sorted(node.attributes) != [name for name, _ in element.attributes]:
+        found = _shown(", ".join(node.attributes)) or "none"
+        _refuse(f"{path} has other attributes than it should: {found}")
+    for name, pattern in element.attributes:
         if re.fullmatch(pattern, node.attributes[name]) is None:
             _refuse(f'{path}: {name} is "{_shown(node.attributes[name])}"')
 
@@ -392,17 +202,18 @@ def _hold_text(node: _Node, element: Element, form: Form, path: str) -> None:
     text = node.text.strip()
     if not text and element.need is Need.READER:
         _refuse(f"{path} is empty")
-    if text and form.read.fullmatch(text) is None:
+    if text and not form.read(text):
         _refuse(f'{path}: "{_shown(text)}" is not allowed there')
     node.value = form.value(text) if text else ""
 
 
-def _signed(version: str) -> tuple[str, ...]:
-    return ("image",) if version == "3" else ("machine_configuration", "image")
+def _signed_bytes(data: bytes, version: str) -> bytes:
+    tags = ("image",) if version == "3" else ("machine_configuration", "image")
+    return b"".join(_cut_out(data, tag) for tag in tags)
 
 
 def _cut_out(data: bytes, tag: str) -> bytes:
-    """The text of an element; of no bytes where a version 2007-08-29 has none."""
+    """The text of an element; nothing where a manifest of old has none."""
     first, last = f"<{tag}>".encode(), f"</{tag}>".encode()
     counts = data.count(first), data.count(last)
     if counts == (0, 0) and f"<{tag}".encode() not in data:
@@ -485,13 +296,10 @@ def _object(node: _Node, element: Element, path: str) -> Iterator[Objection]:
             yield _objection("order", path, child.tag)
         last = order.index(child.tag)
         yield from _object(child, children[child.tag], f"{path}/{child.tag}")
-    for tag, expected in children.items():
-        if (
-            expected.need is not Need.NOBODY
-            and not expected.many
-            and not any(child.tag == tag for child in node.children)
-        ):
-            yield _objection("missing", path, tag)
+    present = {child.tag for child in node.children}
+    for expected in element.children:
+        if expected.need is not Need.NOBODY and not expected.many and expected.tag not in present:
+            yield _objection("missing", path, expected.tag)
 
 
 def _object_to_text(node: _Node, form: Form, path: str) -> Iterator[Objection]:
@@ -500,7 +308,7 @@ def _object_to_text(node: _Node, form: Form, path: str) -> Iterator[Objection]:
         yield _objection("white-space", path)
     if not text:
         yield _objection("empty", path)
-    elif not form.written(text):
+    elif not form.taken(text):
         yield _objection(form.code, path, text)
 
 

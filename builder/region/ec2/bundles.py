@@ -4,16 +4,18 @@
 """
 
 import json
-import re
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import NoReturn
 
+from builder.errors import BuilderError
+from builder.formats.bundle_cipher import unwrap_pair
 from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, ManifestError
-from builder.formats.manifest_reader import REFUSALS, objections, read_manifest
+from builder.formats.manifest_grammar import REFUSALS
+from builder.formats.manifest_reader import objections, read_manifest
 from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
-from builder.region.s3 import access
+from builder.region.s3 import access, settings
 from builder.region.s3.objects import open_pieces
 from builder.region.state import Row
 
@@ -59,7 +61,7 @@ def _find(region: Region, bucket: str, key: str) -> Row:
         _refuse(f"HTTP 404 (Not Found) response for URL {address}")
     if row is None:
         _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct. (No such object.)")
-    if not access.ec2_may("READ", row["acl"], place):
+    if not settings.ec2_may_read(region.state, place, row):
         _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct.")
     return row
 
@@ -92,23 +94,14 @@ def _take(text: bytes) -> BundleManifest:
 
 
 def _check_keys(region: Region, manifest: BundleManifest) -> None:
-    """The session key and IV must have been wrapped for this region's certificate.
-
-    EC2 finds that out only at launch. The text must be looked at: since OpenSSL 3.2 a wrong PKCS#1 v1.5 padding is no
-    error but gives random bytes.
-    """
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
-    for name, wrapped in (("key", manifest.ec2_encrypted_key), ("iv", manifest.ec2_encrypted_iv)):
-        try:
-            text = region.private_key.decrypt(bytes.fromhex(wrapped), PKCS1v15())
-        except ValueError:
-            text = b""
-        if re.fullmatch(rb"[0-9a-fA-F]{32}", text) is None:
-            _refuse(
-                f"Invalid AMI manifest: ec2_encrypted_{name} was not made for this region's EC2 certificate "
-                f"(SHA-256 fingerprint {region.identity.fingerprint})"
-            )
+    """The session key and IV must have been wrapped for this region's certificate. EC2 finds out only at launch."""
+    try:
+        unwrap_pair(manifest.ec2_encrypted_key, manifest.ec2_encrypted_iv, region.private_key)
+    except BuilderError:
+        _refuse(
+            "Invalid AMI manifest: ec2_encrypted_key and ec2_encrypted_iv were not made for this region's EC2 "
+            f"certificate (SHA-256 fingerprint {region.identity.fingerprint})"
+        )
 
 
 def _check_parts(region: Region, manifest: BundleManifest, bucket: str, prefix: str) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builder.formats.manifest_reader import DEVICE
+from builder.formats.manifest_grammar import DEVICE
 from builder.region.ec2 import kernels
 from builder.region.ec2.bundles import Bundle, fetch_bundle
 from builder.region.ec2.region import Region, check_id, find_own_image, now
