@@ -173,7 +173,8 @@ def _parser(command: Command, *, everything: bool = False) -> _Parser:
             named |= {"action": "store_true", "default": False}
         else:
             named |= {"metavar": option.value, "action": "append" if option.repeated else "store"}
-        groups[option.heading].add_argument(*option.names, **named)
+        names = option.names if option.names[0].startswith("-") else (option.name,)
+        groups[option.heading].add_argument(*names, **named)
     return parser
 
 

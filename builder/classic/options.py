@@ -5,7 +5,7 @@ of the API tools 1.6, and euca2ools' pages where they have a name more for the s
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from builder.errors import RecipeError
@@ -36,10 +36,14 @@ class Option:
     """Why it means nothing any more: said once when it is given."""
     hidden: bool = False
     """Not in the help, only in the manual."""
+    called: str = ""
+    """What it is called in the parsed options, where that is not its first long name."""
 
     @property
     def name(self) -> str:
         """What its value is called in the parsed options: the first long name, `--ec2cert` as `ec2cert`."""
+        if self.called:
+            return self.called
         long = next((each for each in self.names if each.startswith("--")), self.names[0])
         return long.lstrip("-").replace("-", "_").lower()
 
@@ -200,6 +204,72 @@ DESCRIPTION = (
     Option(names=("--productcodes",), value="CODE,...", help="Product codes.", read=listed, default=()),
     Option(names=("--kernel",), value="AKI", help="Kernel image (ec2-register can set it, too).", default=""),
     Option(names=("--ramdisk",), value="ARI", help="RAM disk image (ec2-register can set it, too).", default=""),
+)
+
+
+# The API tools (ec2-register and its kin) have other letters for the same things.
+
+_REQUESTS = "how requests are made"
+API_CREDENTIALS = (
+    Option(
+        names=("-O", "--aws-access-key"),
+        value="KEY",
+        help="AWS access key id.",
+        variables=("AWS_ACCESS_KEY",),
+        heading=_CREDENTIALS,
+        called="access_key",
+    ),
+    Option(
+        names=("-W", "--aws-secret-key"),
+        value="SECRET",
+        help="AWS secret access key.",
+        variables=("AWS_SECRET_KEY",),
+        heading=_CREDENTIALS,
+        called="secret_key",
+    ),
+    Option(
+        names=("-T", "--security-token"),
+        value="TOKEN",
+        help="Token of temporary credentials.",
+        variables=("AWS_DELEGATION_TOKEN",),
+        heading=_CREDENTIALS,
+        called="delegation_token",
+    ),
+    *(
+        Option(
+            names=names,
+            value="PATH",
+            help="For requests that were signed with a certificate.",
+            heading=_CREDENTIALS,
+            obsolete="requests are signed with an access key",
+            hidden=True,
+        )
+        for names in (("-K", "--private-key"), ("-C", "--cert"))
+    ),
+)
+API = (
+    *API_CREDENTIALS,
+    REGION,
+    Option(names=("-U", "--url"), value="URL", help="Another EC2 service; --region counts before it.", heading="where"),
+    Option(names=("-D", "--auth-dry-run", "--dry-run"), help="Only ask for the right to do it.", called="dry_run"),
+    *(
+        Option(names=names, value=value, help=help, heading=_REQUESTS, obsolete=why, hidden=True)
+        for names, value, help, why in (
+            (
+                ("-H", "--headers"),
+                "",
+                "Column headers.",
+                "there is a line for each thing, and its first word says what",
+            ),
+            (("--show-empty-fields",), "", "Name fields that are empty.", "there are none"),
+            (("--hide-tags",), "", "Leave tags out.", "none are shown"),
+            (("--connection-timeout",), "SECONDS", "Patience with connections.", "it is 10 s, and then tried again"),
+            (("--request-timeout",), "SECONDS", "Patience with answers.", "it is 60 s, and then tried again"),
+        )
+    ),
+    replace(HELP, names=("-?", "-h", "--help")),
+    *(each for each in COMMON if each.name in ("manual", "version", "batch")),
+    Option(names=("-v", "--verbose", "--debug"), help="Say more.", heading="common options", called="debug"),
 )
 
 

@@ -1,15 +1,17 @@
-"""The verbs region start, stop, status and reset: the local region."""
+"""The verbs region start, stop, status, env and reset: the local region."""
 
+import shlex
 import sys
 from typing import Annotated, Any
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output
 from builder.cli.usage import NoVerbIsHelp
 from builder.errors import RecipeError
-from builder.host.directories import region_directory
+from builder.host.directories import region_directory, state_directory
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The local region: EC2 and S3 on this machine.")
 Port = Annotated[int, typer.Option("--port", help="0: the one it had, or a free one.", min=0, max=65535)]
@@ -66,6 +68,38 @@ def status(json: o.Json = False) -> None:
     _show(found, json)
     if found is None:
         raise typer.Exit(4)
+
+
+@app.command()
+def env() -> None:
+    """Start it, and print what a shell needs for the classic commands.
+
+    EC2_URL, S3_URL, EC2_USER, EC2_CERT, EC2_PRIVATE_KEY and the classic
+    names of an access key; what is configured for AWS is left alone.
+
+    \b
+    Example:
+      eval "$(ami-factory region env)"
+      ec2-bundle-image -u $EC2_USER -k $EC2_PRIVATE_KEY -c $EC2_CERT \\
+          -i disk.img -d bundles
+    """
+    from builder.identity import load_identity
+    from builder.region import control
+
+    found = control.start(region_directory())
+    pair = load_identity(state_directory(), note=lambda text: output.say(f"note: {text}"))
+    variables = {
+        "EC2_URL": found.endpoint_url,
+        "S3_URL": found.endpoint_url,
+        "EC2_USER": found.account,
+        "EC2_CERT": str(pair.certificate.absolute()),
+        "EC2_PRIVATE_KEY": str(pair.private_key.absolute()),
+        "AWS_ACCESS_KEY": LOCAL,
+        "AWS_SECRET_KEY": LOCAL,
+    }
+    output.say("region: local (emulated), loopback only")
+    for name, value in variables.items():
+        output.result(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()

@@ -38,7 +38,7 @@ class Image:
 
 
 class NameTaken(Exception):
-    """RegisterImage: another AMI of this account and region has the name."""
+    """RegisterImage: another AMI of this account and region has the name; EC2's words."""
 
 
 def images_by_key(client: Client, keys: Iterable[str]) -> dict[str, Image]:
@@ -70,8 +70,20 @@ def register_image(client: Client, request: Mapping[str, Any]) -> str:
             return str(client.register_image(**request)["ImageId"])
         except ClientError as error:
             if code_of(error) == "InvalidAMIName.Duplicate":
-                raise NameTaken(request["Name"]) from error
+                raise NameTaken(str(error.response["Error"].get("Message", request["Name"]))) from error
             raise
+
+
+def may_register(client: Client, request: Mapping[str, Any]) -> str:
+    """Ask for the right to register, and register nothing; EC2's words when it is given."""
+    with answers(client, f"the AMI {request['Name']}"):
+        try:
+            client.register_image(**request, DryRun=True)
+        except ClientError as error:
+            if code_of(error) == "DryRunOperation":
+                return str(error.response["Error"].get("Message", ""))
+            raise
+    raise RegionError(f"the AMI {request['Name']}: the region does not know dry runs, and registered it")
 
 
 def kernel_architecture(client: Client, image_id: str) -> str:
