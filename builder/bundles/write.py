@@ -17,10 +17,10 @@ from builder.formats.bundle_manifest import (
     Part,
     format_manifest,
     part_names,
-    read_manifest,
 )
 from builder.formats.bundle_stream import Sealed, largest_count, seal
 from builder.formats.gzip_stream import Level
+from builder.formats.manifest_reader import read_manifest
 
 ARCHITECTURES = ("i386", "x86_64")
 
