@@ -1,14 +1,29 @@
 import base64
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import io
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import ResponseStreamingError
+from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from builder.cloud.s3 import Bucket, ensure_bucket, holds, holds_all, put, sizes
+from builder.cloud import s3
+from builder.cloud.s3 import (
+    AclsRefused,
+    Bucket,
+    Listed,
+    Stored,
+    copy,
+    delete,
+    holds_all,
+    listed,
+    put,
+    read_small,
+    stored,
+)
 from builder.errors import RegionError
 
 Stubbed = Callable[..., tuple[BaseClient, Stubber]]
@@ -19,129 +34,134 @@ CHECKSUM = base64.b64encode(hashlib.sha1(CONTENT).digest()).decode()
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-@pytest.fixture
-def part(tmp_path: Path) -> Path:
-    path = tmp_path / "part"
-    path.write_bytes(CONTENT)
-    return path
-
-
 def bucket(client: BaseClient) -> Bucket:
     return Bucket(client=client, name="images", account="123456789012")
 
 
-@pytest.mark.parametrize(
-    ("region", "located", "constraint"),
-    [
-        pytest.param("us-east-1", {"BucketRegion": "us-east-1"}, None, id="told"),
-        pytest.param("us-east-1", {}, "", id="us-east-1-is-empty"),
-        pytest.param("eu-west-1", {}, "EU", id="eu-west-1-was-EU"),
-        pytest.param("eu-central-1", {}, "eu-central-1", id="by-name"),
-    ],
-)
-def test_a_bucket_that_is_there(stubbed: Stubbed, region: str, located: dict[str, Any], constraint: str | None) -> None:
-    client, stub = stubbed("s3", region)
-    stub.add_response("head_bucket", located, OURS)
-    if constraint is not None:
-        stub.add_response("get_bucket_location", {"LocationConstraint": constraint}, OURS)
-    assert ensure_bucket(bucket(client)) is False
+def test_any_owner_is_not_told() -> None:
+    assert Bucket(client=None, name="images").address == {"Bucket": "images"}
+
+
+def test_listed_over_several_pages(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3")
+    request = {**OURS, "Prefix": "p/", "Delimiter": "/"}
+    first = {"Contents": [{"Key": "p/1", "Size": 1, "ETag": "a"}], "IsTruncated": True, "NextContinuationToken": "more"}
+    stub.add_response("list_objects_v2", first, request)
+    second = {"Contents": [{"Key": "p/2", "Size": 2}], "CommonPrefixes": [{"Prefix": "p/q/"}], "IsTruncated": False}
+    stub.add_response("list_objects_v2", second, {**request, "ContinuationToken": "more"})
+    assert listed(bucket(client), "p/", deep=False) == {"p/1": Listed(size=1, etag="a"), "p/2": Listed(size=2, etag="")}
 
 
 @pytest.mark.parametrize(
-    ("region", "more"),
+    ("head", "expected"),
     [
-        pytest.param("us-east-1", {}, id="us-east-1-is-never-named"),
-        pytest.param("local", {}, id="local"),
+        pytest.param({"ChecksumSHA1": CHECKSUM, "ETag": f'"{MD5}"'}, {"sha1": SHA1, "md5": MD5}, id="both"),
+        pytest.param({"ChecksumSHA1": f"{CHECKSUM}-2", "ETag": f'"{MD5}-2"'}, {}, id="several-pieces"),
+        pytest.param({"ETag": f'"{MD5}"', "ServerSideEncryption": "AES256"}, {"md5": MD5}, id="s3-encryption"),
         pytest.param(
-            "eu-west-1", {"CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}, id="elsewhere-it-is"
+            {"ETag": f'"{MD5}"', "ServerSideEncryption": "aws:kms", "ChecksumSHA1": CHECKSUM},
+            {"sha1": SHA1, "kms": True},
+            id="kms-etag-is-no-md5",
         ),
+        pytest.param({"ETag": f'"{MD5}"', "ServerSideEncryption": "aws:kms:dsse"}, {"kms": True}, id="kms-twice"),
+        pytest.param({"ETag": f'"{MD5}"', "SSECustomerAlgorithm": "AES256"}, {}, id="customer-key"),
+        pytest.param({}, {}, id="nothing"),
     ],
 )
-def test_a_bucket_is_made(stubbed: Stubbed, region: str, more: dict[str, Any]) -> None:
-    client, stub = stubbed("s3", region)
-    stub.add_client_error("head_bucket", "404", expected_params=OURS, http_status_code=404)
-    stub.add_response("create_bucket", {}, {"Bucket": "images", "ObjectOwnership": "ObjectWriter", **more})
-    assert ensure_bucket(bucket(client)) is True
-
-
-def test_a_bucket_in_another_region(stubbed: Stubbed) -> None:
-    client, stub = stubbed("s3", "us-east-1")
-    stub.add_response("head_bucket", {"BucketRegion": "eu-west-1"}, OURS)
-    stub.add_client_error(
-        "head_bucket",
-        "301",
-        http_status_code=301,
-        response_meta={"HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}},
-        expected_params=OURS,
-    )
-    for _ in range(2):
-        with pytest.raises(RegionError, match="the bucket images is in eu-west-1, the AMI is for us-east-1"):
-            ensure_bucket(bucket(client))
-
-
-def test_a_bucket_of_somebody_else(stubbed: Stubbed) -> None:
-    client, stub = stubbed("s3", "us-east-1")
-    stub.add_client_error("head_bucket", "403", expected_params=OURS, http_status_code=403)
-    with pytest.raises(RegionError, match="the bucket images is not yours to use") as caught:
-        ensure_bucket(bucket(client))
-    assert caught.value.hint.startswith("allow s3:ListBucket if it is yours")
-    stub.add_client_error("head_bucket", "404", expected_params=OURS, http_status_code=404)
-    stub.add_client_error("create_bucket", "BucketAlreadyExists", expected_params=ANY_CREATE)
-    with pytest.raises(RegionError, match="the bucket images belongs to somebody else"):
-        ensure_bucket(bucket(client))
-
-
-ANY_CREATE = {"Bucket": "images", "ObjectOwnership": "ObjectWriter"}
-
-
-@pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "OperationAborted"])
-def test_another_builder_made_it_meanwhile(stubbed: Stubbed, code: str) -> None:
-    client, stub = stubbed("s3", "us-east-1")
-    stub.add_client_error("head_bucket", "404", expected_params=OURS, http_status_code=404)
-    stub.add_client_error("create_bucket", code, expected_params=ANY_CREATE)
-    assert ensure_bucket(bucket(client)) is False
-
-
-def test_sizes_of_several_pages(stubbed: Stubbed) -> None:
+def test_stored(stubbed: Stubbed, head: dict[str, Any], expected: dict[str, Any]) -> None:
     client, stub = stubbed("s3")
-    first = {"Contents": [{"Key": "p/1", "Size": 1}], "IsTruncated": True, "NextContinuationToken": "more"}
-    stub.add_response("list_objects_v2", first, {**OURS, "Prefix": "p/"})
-    second = {"Contents": [{"Key": "p/2", "Size": 2}], "IsTruncated": False}
-    stub.add_response("list_objects_v2", second, {**OURS, "Prefix": "p/", "ContinuationToken": "more"})
-    assert sizes(bucket(client), "p/") == {"p/1": 1, "p/2": 2}
+    request = {**OURS, "Key": "k", "ChecksumMode": "ENABLED"}
+    stub.add_response("head_object", {"ContentLength": 4, **head}, request)
+    stub.add_client_error("head_object", "404", http_status_code=404, expected_params=request)
+    assert (stored(bucket(client), "k"), stored(bucket(client), "k")) == (Stored(size=4, **expected), None)
 
 
-@pytest.mark.parametrize(
-    ("head", "same"),
-    [
-        pytest.param({"ChecksumSHA1": CHECKSUM}, True, id="checksum"),
-        pytest.param({"ChecksumSHA1": CHECKSUM[::-1], "ETag": f'"{MD5}"'}, False, id="other-checksum"),
-        pytest.param({"ETag": f'"{MD5}"'}, True, id="etag"),
-        pytest.param({"ETag": f'"{MD5[::-1]}"'}, False, id="other-etag"),
-        pytest.param({"ETag": f'"{MD5}"', "ServerSideEncryption": "AES256"}, True, id="s3-encryption"),
-        pytest.param({"ETag": f'"{MD5}"', "ServerSideEncryption": "aws:kms"}, False, id="kms-etag-is-no-md5"),
-        pytest.param({"ETag": f'"{MD5}-2"'}, False, id="multipart-etag-is-no-md5"),
-        pytest.param({"ServerSideEncryption": "aws:kms", "ChecksumSHA1": CHECKSUM}, True, id="kms-with-checksum"),
-        pytest.param({}, False, id="nothing"),
-    ],
-)
-def test_holds(stubbed: Stubbed, part: Path, head: dict[str, str], same: bool) -> None:
+@pytest.mark.parametrize("acl", ["aws-exec-read", None])
+def test_put(stubbed: Stubbed, acl: str | None) -> None:
     client, stub = stubbed("s3")
-    stub.add_response("head_object", head, {**OURS, "Key": "k", "ChecksumMode": "ENABLED"})
-    assert holds(bucket(client), "k", SHA1, part) is same
+    request = {**OURS, "Key": "k", "Body": ANY, "ContentType": "x/y", "ChecksumSHA1": CHECKSUM}
+    stub.add_response("put_object", {}, request if acl is None else {**request, "ACL": acl})
+    put(bucket(client), "k", CONTENT, sha1=SHA1, acl=acl, content_type="x/y")
+    stub.add_client_error("put_object", "AccessControlListNotSupported")
+    with pytest.raises(AclsRefused):
+        put(bucket(client), "k", CONTENT, sha1=SHA1, acl=acl, content_type="x/y")
 
 
-def test_put(stubbed: Stubbed, part: Path) -> None:
+class Breaking(io.BytesIO):
+    """A body whose connection breaks after its bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise ResponseStreamingError(error="IncompleteRead")
+        return data
+
+
+@pytest.fixture
+def reading(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[bytes]]:
+    """Read 10 bytes that the connections give piece by piece, each asked for where the one before broke."""
+    monkeypatch.setattr(s3.time, "sleep", lambda seconds: None)
+
+    def read(*given: bytes) -> Iterator[bytes]:
+        client, stub = stubbed("s3")
+        at = 0
+        for each in given:
+            body = io.BytesIO(each) if at + len(each) == 10 else Breaking(each)
+            request = {**OURS, "Key": "k", "Range": f"bytes={at + 5}-14", "IfMatch": "e"}
+            stub.add_response("get_object", {"Body": StreamingBody(body, 10 - at)}, request)
+            at += len(each)
+        if at < 10 and len(given) < s3.TRIES:
+            stub.add_client_error("get_object", "PreconditionFailed", http_status_code=412)
+        return s3.read(bucket(client), "k", start=5, length=10, etag="e")
+
+    return read
+
+
+def test_read_goes_on_where_it_broke(reading: Callable[..., Iterator[bytes]]) -> None:
+    assert b"".join(reading(b"012", b"", b"3456", b"789")) == b"0123456789"
+
+
+def test_read_gives_up(reading: Callable[..., Iterator[bytes]]) -> None:
+    with pytest.raises(RegionError, match="s3://images/k: the connection breaks again and again at byte 7"):
+        list(reading(b"01", *[b""] * s3.TRIES))
+
+
+def test_read_of_what_was_replaced(reading: Callable[..., Iterator[bytes]]) -> None:
+    with pytest.raises(RegionError, match="s3://images/k was replaced while it was read"):
+        list(reading(b"01"))
+
+
+def test_read_small_reads_no_more_than_that(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3")
+    body = io.BytesIO(bytes(100))
+    stub.add_response("get_object", {"Body": StreamingBody(body, 100)}, {**OURS, "Key": "k"})
+    assert len(read_small(bucket(client), "k", 9)) == 10
+    assert body.closed
+
+
+def test_copy(stubbed: Stubbed) -> None:
     client, stub = stubbed("s3")
     request = {
-        **OURS, "Key": "k", "Body": ANY, "ACL": "aws-exec-read", "ContentType": "x/y", "ChecksumSHA1": CHECKSUM
+        **OURS, "Key": "k", "CopySource": {"Bucket": "from", "Key": "a"}, "CopySourceIfMatch": "e",
+        "ChecksumAlgorithm": "SHA1", "ACL": "aws-exec-read",
     }  # fmt: skip
-    stub.add_response("put_object", {}, request)
-    put(bucket(client), "k", part, sha1=SHA1, acl="aws-exec-read", content_type="x/y")
-    stub.add_client_error("put_object", "AccessControlListNotSupported", expected_params=request)
-    with pytest.raises(RegionError, match="does not allow ACLs, so EC2 could not read the bundle") as caught:
-        put(bucket(client), "k", part, sha1=SHA1, acl="aws-exec-read", content_type="x/y")
-    assert "put-bucket-ownership-controls --bucket images" in caught.value.hint
+    stub.add_response("copy_object", {"CopyObjectResult": {"ChecksumSHA1": CHECKSUM}}, request)
+    stub.add_response("copy_object", {"CopyObjectResult": {}}, {**request, "ExpectedSourceBucketOwner": "1" * 12})
+    source = Bucket(client=client, name="from")
+    assert copy(source, "a", "e", bucket(client), "k", acl="aws-exec-read") == SHA1
+    source = Bucket(client=client, name="from", account="1" * 12)
+    assert copy(source, "a", "e", bucket(client), "k", acl="aws-exec-read") == ""
+
+
+def test_delete_tells_what_was_kept(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3")
+    keys = [f"k{number}" for number in range(1001)]
+    for batch, errors in ((keys[:1000], [{"Key": "k7", "Code": "AccessDenied"}]), (keys[1000:], [])):
+        request = {**OURS, "Delete": {"Objects": [{"Key": key} for key in batch], "Quiet": True}}
+        stub.add_response("delete_objects", {"Errors": errors}, request)
+    with pytest.raises(RegionError, match="s3://images: 1 of 1001 objects could not be removed") as caught:
+        delete(bucket(client), keys)
+    assert caught.value.detail == "k7: AccessDenied"
 
 
 def test_holds_all(stubbed: Stubbed) -> None:
