@@ -101,9 +101,10 @@ def _another_member(source: _Source, members: int) -> bool:
 
 def _read_header(source: _Source) -> None:
     """RFC 1952, 2.3."""
-    fixed = source.take(10)
-    if fixed[:2] != _MAGIC:
+    magic = source.take(2)
+    if magic != _MAGIC:
         raise GzipError("there are bytes that are no gzip where a gzip stream should begin")
+    fixed = magic + source.take(8)
     method, flags = fixed[2], fixed[3]
     if method != _DEFLATE or flags & _RESERVED:
         raise GzipError("the gzip stream is of a kind that does not exist")
@@ -129,7 +130,7 @@ def _read_member(source: _Source) -> Iterator[bytes]:
                 raise GzipError("the gzip stream ends early")
         try:
             piece: bytes = inflater.decompress(data, PIECE)
-        except igzip_lib.IsalError as error:
+        except igzip_lib.IsalError as error:  # type: ignore[misc] # its stubs declare an instance
             raise GzipError("the gzip stream is damaged", detail=str(error)) from error
         yield piece
     source.back(inflater.unused_data)
