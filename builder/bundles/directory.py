@@ -34,8 +34,8 @@ class DirectorySink:
 
     def __enter__(self) -> "DirectorySink":
         self._refuse_others()
-        _clear_stale(self._directory)
-        self._private, self._lock = _private_directory(self._directory)
+        clear_stale(self._directory)
+        self._private, self._lock = private_directory(self._directory)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -120,7 +120,7 @@ class DirectorySource:
             raise BuilderError(f"the part {path} cannot be read: {error.strerror}") from error
 
 
-def _private_directory(directory: Path) -> tuple[Path, int]:
+def private_directory(directory: Path) -> tuple[Path, int]:
     """A directory that only we can enter, and the lock on it that says that we live."""
     while True:
         path = Path(mkdtemp(prefix=_PREFIX, dir=directory))
@@ -131,7 +131,7 @@ def _private_directory(directory: Path) -> tuple[Path, int]:
         os.close(lock)  # somebody took it for a dead one's, between the two calls
 
 
-def _clear_stale(directory: Path) -> None:
+def clear_stale(directory: Path) -> None:
     """Remove what killed processes left. Who lives holds a lock."""
     for path in directory.glob(f"{_PREFIX}*"):
         try:

@@ -14,6 +14,11 @@ NAMESPACE = (
     "setpriv", "--pdeathsig", "KILL",
     "unshare", "--map-auto", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 )  # fmt: skip
+# The same without an id map, for root only: files keep the owners that they have on this machine.
+OWN_IDS = (
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
 ENOUGH_IDS = 65536
 
@@ -21,6 +26,14 @@ ENOUGH_IDS = 65536
 def inside(command: Sequence[str | Path]) -> list[str]:
     """The command line that runs `command` as root of a private namespace."""
     return [*NAMESPACE, "--", *(str(part) for part in command)]
+
+
+def beside(command: Sequence[str | Path]) -> list[str]:
+    """The command line that runs `command` where its mounts and processes are its own, but ids are this machine's.
+
+    For root: what it reads of this machine has the owners that it has. Others get `inside`.
+    """
+    return [*OWN_IDS, "--", *map(str, command)] if os.geteuid() == 0 else inside(command)
 
 
 def subordinate_ids(path: Path) -> int:

@@ -22,18 +22,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def mounted(layers: Sequence[Path], *, upper: Path | None, work: Path | None, target: Path) -> Iterator[Path]:
+def mounted(
+    layers: Sequence[Path], *, upper: Path | None, work: Path | None, target: Path, userxattr: bool = True
+) -> Iterator[Path]:
     """`layers`, lowest first, merged at `target`; changes go to `upper`, and without one the mount is read-only.
 
     Layers are handed over as open directories (`/proc/self/fd/N`): a hundred real paths do not fit into the one page
     that mount(2) has for its options, and an open directory cannot be swapped for another one meanwhile.
+    Without `userxattr`, which only this machine's root can do, the marks are those that tmpfs keeps before Linux 6.6.
     """
     if not layers:
         raise ValueError("an overlay needs a lower layer")
     with ExitStack() as stack:
         lowest = [] if upper else [_empty(stack, target)]  # A read-only overlay must have two lower layers.
         descriptors = [_opened(stack, path) for path in (*lowest, *layers)]
-        options = ["userxattr", "lowerdir=" + ":".join(f"/proc/self/fd/{each}" for each in reversed(descriptors))]
+        options = ["userxattr"] if userxattr else []
+        options += ["lowerdir=" + ":".join(f"/proc/self/fd/{each}" for each in reversed(descriptors))]
         if upper and work:
             options += [f"upperdir=/proc/self/fd/{_opened(stack, upper)}"]
             options += [f"workdir=/proc/self/fd/{_opened(stack, work)}"]

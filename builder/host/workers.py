@@ -8,7 +8,7 @@ same (builder/host/namespace.py), for the time before the worker listens.
 import os
 import select
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,9 +25,16 @@ _CHUNK = 1 << 16
 class Worker:
     """A running worker. Use as a context manager: afterwards nothing of it is left."""
 
-    def __init__(self, command: Sequence[str | Path], *, namespace: bool, log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        namespace: bool,
+        log: Path,
+        way_in: Callable[[Sequence[str | Path]], list[str]] = inside,
+    ) -> None:
         self.namespace = namespace
-        self._process = process.start(inside(command) if namespace else command, log=log)
+        self._process = process.start(way_in(command) if namespace else command, log=log)
 
     def __enter__(self) -> "Worker":
         return self
