@@ -1,9 +1,9 @@
 """Buckets as the classic commands name them: `bucket/some/prefix`, or `s3://bucket/some/prefix`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.classic.place import Place
+from builder.classic.place import SIGNING_REGION, Place
 from builder.cli import output
 from builder.errors import RecipeError
 
@@ -42,10 +42,18 @@ def bucket(place: Place, name: str) -> "Bucket":
 
 
 def ready(place: Place, target: Address) -> "Bucket":
-    """The bucket of an upload, made when there is none."""
+    """The bucket of an upload, made when there is none.
+
+    As the manual says of us-east-1, the region that nobody had to name: a bucket that is elsewhere is used there.
+    """
     from builder.cloud import buckets
 
     found = bucket(place, target.bucket)
+    if place.region == SIGNING_REGION and place.endpoint_url is None:
+        actual = buckets.region_of(found)
+        if actual not in ("", place.region):
+            output.say(f"note: the bucket {target.bucket} is in {actual}: register there, with --region {actual}")
+            found = bucket(replace(place, region=actual), target.bucket)
     if buckets.ensure_bucket(found):
         output.result("Creating bucket...")
     return found

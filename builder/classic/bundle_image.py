@@ -80,7 +80,6 @@ def run(options: Options) -> None:
     said = describe(options, by.account, options.prefix or path.name)
     limit = None if options.size_checks is False else SIZE_LIMIT
     with open_image(path, options.image_size, limit=limit) as image:
-        output.result("Bundling image file...")
         store(options, place, image, said, by)
     output.result(f"{COMMAND.name} complete.")
 
@@ -120,6 +119,7 @@ def _into_directory(options: Options, image: "Image", said: "Description", by: "
     if not directory.is_dir():
         raise RecipeError(f"{directory} is no directory", hint="make it first: -d names a directory that is there")
     force = _may_replace(options, directory, said.name)
+    output.result("Bundling image file...")
     with Meter("bundle", wanted=options.progress) as meter:
         manifest = write.bundle_to_directory(
             image, said, by.keys, directory, level=options.compression, progress=meter, force=force
@@ -140,11 +140,21 @@ def _into_bucket(
     from builder.bundles import send
 
     stored = bucket.ready(place, target)
+    output.result("Bundling image file...")
     with Meter("bundle", wanted=options.progress) as meter:
         sent = send.bundle_to_s3(
-            image, said, by.keys, stored, target.prefix, level=options.compression, acl=options.acl, progress=meter
+            image,
+            said,
+            by.keys,
+            stored,
+            target.prefix,
+            level=options.compression,
+            acl=options.acl,
+            progress=meter,
+            note=output.warn,
         )
     output.result(f"Uploaded {sent.location}")
+    output.say(f"hint: register it: ec2-register {sent.location}")
 
 
 def _may_replace(options: Options, directory: Path, name: str) -> bool:

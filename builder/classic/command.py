@@ -132,6 +132,19 @@ class _Parser(argparse.ArgumentParser):
         return RecipeError(f"{self.prog}: no such option: {word}", hint=hint)
 
 
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    """An option's names, and what its value is called once; no name is cut in two."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return str(action.metavar)
+        value = f" {action.metavar}" if action.metavar else ""
+        return ", ".join(action.option_strings) + value
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 class _Answer(argparse.Action):
     """Ends parsing with a text, whatever else is wrong with the line."""
 
@@ -148,7 +161,8 @@ def _parser(command: Command, *, everything: bool = False) -> _Parser:
         prog=command.name,
         description=command.summary,
         epilog=f"examples:\n{textwrap.indent(command.examples.strip(chr(10)), '  ')}",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=_width()),
+        usage=_usage(command),
+        formatter_class=lambda prog: _Layout(prog, max_help_position=32, width=_width()),
         add_help=False,
     )
     groups = {heading: parser.add_argument_group(heading) for heading in headings(command.options)}
@@ -176,6 +190,13 @@ def _parser(command: Command, *, everything: bool = False) -> _Parser:
         names = option.names if option.names[0].startswith("-") else (option.name,)
         groups[option.heading].add_argument(*names, **named)
     return parser
+
+
+def _usage(command: Command) -> str:
+    """What cannot be left out; the rest is in the list of options."""
+    needed = [f"{each.names[0]} {each.value}" for each in command.options if each.required]
+    plain = [each.value for each in command.options if not each.names[0].startswith("-")]
+    return " ".join([command.name, *needed, "[OPTIONS]", *plain])
 
 
 def _read(option: Option, given: Any) -> Any:

@@ -41,6 +41,16 @@ def ensure_bucket(bucket: Bucket) -> bool:
     return False
 
 
+def region_of(bucket: Bucket) -> str:
+    """The region that the bucket is in, also where it cannot be used; empty when there is none of that name."""
+    with answers(bucket.client, f"the bucket {bucket.name}"):
+        try:
+            answer = bucket.client.head_bucket(**bucket.address)
+        except ClientError as error:
+            answer = error.response
+    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
+
+
 def region_of_location(constraint: str | None) -> str:
     """The region that a location constraint stands for, S3's own old words too: nothing and US, and EU."""
     return {"": "us-east-1", "US": "us-east-1", "EU": "eu-west-1"}.get(constraint or "", constraint or "")
