@@ -59,11 +59,19 @@ def _all(observed: Observed, target: Target) -> Iterator[Wrong]:
     except BuilderError as error:
         yield "unreadable", observed.where, error.brief.removeprefix("bundle manifest: ")
         return
-    for each in objections(observed.manifest):
-        yield each.code, each.where, each.why
+    yield from _objections(observed.manifest)
     for rule in _RULES:
         yield from rule(manifest, observed, target)
     yield from lint_storage.findings(manifest, observed, target)
+
+
+def _objections(data: bytes) -> Iterator[Wrong]:
+    """What the reader of manifests knows of EC2's refusals; the same thing at many places is told once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in objections(data):
+        found.setdefault((each.code, each.why), []).append(each.where)
+    for (code, why), places in found.items():
+        yield code, places[0], why if len(places) == 1 else f"{why}; so are {len(places) - 1} more"
 
 
 def _account(manifest: BundleManifest, _observed: Observed, target: Target) -> Iterator[Wrong]:
@@ -96,14 +104,16 @@ def _kernel(manifest: BundleManifest, observed: Observed, target: Target) -> Ite
     if not kernel.startswith("aki-"):
         yield "kernel", where, f'"{kernel}" is not the id of a kernel image'
         return
-    known = [observed.kernel] if observed.kernel else [each for each in target.kernels if each.id == kernel]
+    known = [each for each in target.kernels if each.id == kernel]
+    if observed.kernel_asked:
+        known = [observed.kernel] if observed.kernel else []
     here = [each for each in known if each.region == target.region]
     if here and all(each.architecture != manifest.architecture for each in here):
         yield "kernel", where, f"{kernel} is for {here[0].architecture}, and the image is {manifest.architecture}"
     elif observed.kernel_asked and not here:
         yield "kernel", where, f"{target.region} has no kernel image {kernel}"
     elif known and not here:
-        others = ", ".join(sorted({each.region for each in known}))
+        others = ", ".join(sorted({each.region for each in known} - {"local"}))
         yield "kernel", where, f"{kernel} is a kernel image of {others}, not of {target.region}"
     elif not known:
         yield "kernel-unknown", where, f"whether {target.region} has {kernel} is not known here"
@@ -117,8 +127,8 @@ def _certificate(manifest: BundleManifest, observed: Observed, target: Target) -
         return
     if observed.made_for:
         if observed.made_for != target.certificate:
-            what = f"the record of its build says that it was made for {certificate_words(observed.made_for)}"
-            yield "certificate", where, f"{what}; {target.region} has {certificate_words(target.certificate)}"
+            what = f"the record of its build says that it was made for {_certificate_words(observed.made_for)}"
+            yield "certificate", where, f"{what}; {target.region} has {_certificate_words(target.certificate)}"
         return
     if observed.opens_for_ec2 is False:
         yield "certificate", where, f"the key of {target.region} does not open it"
@@ -128,26 +138,30 @@ def _certificate(manifest: BundleManifest, observed: Observed, target: Target) -
 
 def _by_length(manifest: BundleManifest, target: Target) -> Iterator[Wrong]:
     """What can be told without the key: a ciphertext of RSA is as long as the modulus, and a smaller number."""
-    length = (target.modulus.bit_length() + 7) // 8
+    bits = _whole(target.modulus.bit_length())
     fields = {"ec2_encrypted_key": manifest.ec2_encrypted_key, "ec2_encrypted_iv": manifest.ec2_encrypted_iv}
     for name, text in fields.items():
-        wrapped = bytes.fromhex(text)
-        if len(wrapped) != length:
-            what = f"it was made for a key of {8 * len(wrapped)} bits, and EC2's in {target.region} has {8 * length}"
-            yield "certificate", f"manifest/image/{name}", what
-            return
-        if int.from_bytes(wrapped) >= target.modulus:
+        what = ""
+        if (found := _whole(4 * len(text))) != bits:
+            what = f"it was made for a key of {found} bits, and EC2's in {target.region} has {bits}"
+        elif int(text or "0", 16) >= target.modulus:
             what = f"it is a larger number than the modulus of EC2's key in {target.region}, so made for another key"
+        if what:
             yield "certificate", f"manifest/image/{name}", what
             return
     yield (
         "certificate-unknown",
         "manifest/image/ec2_encrypted_key",
-        f"its length fits {certificate_words(target.certificate)}; whether it was made for that cannot be seen",
+        f"its length fits {_certificate_words(target.certificate)}; whether it was made for that cannot be seen",
     )
 
 
-def certificate_words(fingerprint: str) -> str:
+def _whole(bits: int) -> int:
+    """The size of the key, also where zeros in front of a number were not written."""
+    return -(-bits // 128) * 128
+
+
+def _certificate_words(fingerprint: str) -> str:
     """A certificate for people."""
     known = certificates.by_fingerprint(fingerprint)
     name = f"EC2's certificate {known.path.stem}" if known else "the certificate"

@@ -7,11 +7,10 @@ from itertools import pairwise
 from builder.bundles.grants import ec2_may_read
 from builder.bundles.observed import Bucket, File, Observed, Target
 from builder.formats.bundle_manifest import BundleManifest, Part
+from builder.formats.bundle_stream import PART_SIZE
 
 __all__ = ["findings"]
 
-PART_SIZE = 10 * 1024**2
-"""Every tool cuts here."""
 _BLOCK = 16
 _KMS = ("aws:kms", "aws:kms:dsse")
 
@@ -29,8 +28,10 @@ def findings(manifest: BundleManifest, observed: Observed, target: Target) -> It
         yield from _objects(observed.bucket, observed.where, observed.files or {}, manifest)
     if observed.fault:
         yield "contents", observed.where, observed.fault
-    elif observed.fault is None and not _known(manifest, observed.files or {}):
+    elif observed.fault is None and not _known(manifest, observed.files):
         yield "unread", "manifest/image/parts", "the parts were not compared with their digests"
+    elif observed.fault == "" and not (observed.opens or observed.opens_for_ec2):
+        yield "unopened", "manifest/image/digest", "what is in the parts was not looked at: no key here opens them"
 
 
 def _numbers(manifest: BundleManifest) -> Iterator[Wrong]:
@@ -72,9 +73,9 @@ def _differs(part: Part, file: File) -> bool:
     return bool(file.sha1) and file.sha1 != part.sha1
 
 
-def _known(manifest: BundleManifest, files: Mapping[str, File]) -> bool:
-    """Whether the digest of every part is known without reading it."""
-    return all(part.filename in files and files[part.filename].sha1 for part in manifest.parts)
+def _known(manifest: BundleManifest, files: Mapping[str, File] | None) -> bool:
+    """Whether the digest of every part that is there is known without reading it."""
+    return files is not None and all(files[part.filename].sha1 for part in manifest.parts if part.filename in files)
 
 
 def _strays(manifest: BundleManifest, files: Mapping[str, File]) -> Iterator[Wrong]:

@@ -1,6 +1,7 @@
 """Gathers what the lint of a bundle judges: from a directory, or from S3 without taking the parts out of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,12 +86,11 @@ def observe_bucket(bucket: s3.Bucket, key: str, images: Client, target: Target, 
 
 def _opened(data: bytes, means: Means) -> tuple[bytes, bool]:
     """The manifest's text, and whether it was encrypted; one that stays shut is judged as it is."""
-    if not manifest_reader.is_encrypted(data) or means.private_key is None:
-        return data, False
-    try:
-        return manifest_reader.open_manifest(data, means.private_key), True
-    except BuilderError:
-        return data, True
+    encrypted = manifest_reader.is_encrypted(data)
+    if encrypted and means.private_key is not None:
+        with suppress(BuilderError):
+            data = manifest_reader.open_manifest(data, means.private_key)
+    return data, encrypted
 
 
 def _read(data: bytes) -> BundleManifest | None:
@@ -116,8 +116,7 @@ def _tried(data: bytes, manifest: BundleManifest | None, means: Means) -> dict[s
 
 def _opens(key: str, iv: str, private_key: "RSAPrivateKey") -> bool:
     try:
-        bundle_cipher.unwrap(key, private_key)
-        bundle_cipher.unwrap(iv, private_key)
+        bundle_cipher.unwrap_pair(key, iv, private_key)
     except BuilderError:
         return False
     return True
