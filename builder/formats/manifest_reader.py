@@ -47,16 +47,15 @@ def read_manifest(data: bytes) -> BundleManifest:
 
 def signed_bytes(data: bytes) -> bytes:
     """What the signature of a manifest is over: the text of its signed elements, as it stands in the file."""
-    return _signed_bytes(data, read_manifest(data).version)
+    return _signed_bytes(data, _read(data)[0])
 
 
 def verify_signature(data: bytes, public_key: "RSAPublicKey") -> bool:
     """Whether the owner of the key signed this manifest; an unsigned one was signed by nobody."""
     from builder.formats import bundle_cipher
 
-    manifest = read_manifest(data)
-    signed = _signed_bytes(data, manifest.version)
-    return bundle_cipher.verify(signed, bytes.fromhex(manifest.signature), public_key)
+    root, manifest = _read(data)
+    return bundle_cipher.verify(_signed_bytes(data, root), bytes.fromhex(manifest.signature), public_key)
 
 
 def objections(data: bytes) -> tuple[Objection, ...]:
@@ -112,7 +111,7 @@ def _read(data: bytes) -> tuple[_Node, BundleManifest]:
         _refuse(f'version "{_shown(version)}" is not known, only {", ".join(GRAMMARS)}')
     version = VERSION_FORM.value(version)
     _hold(root, GRAMMARS[version], "manifest")
-    _signed_bytes(data, version)
+    _signed_bytes(data, root)
     return root, _manifest(root)
 
 
@@ -207,18 +206,16 @@ def _hold_text(node: _Node, element: Element, form: Form, path: str) -> None:
     node.value = form.value(text) if text else ""
 
 
-def _signed_bytes(data: bytes, version: str) -> bytes:
-    tags = ("image",) if version == "3" else ("machine_configuration", "image")
-    return b"".join(_cut_out(data, tag) for tag in tags)
+def _signed_bytes(data: bytes, root: _Node) -> bytes:
+    """Of the elements that are there: version 3 has no configuration, and a 2007-08-29 may have none."""
+    present = {child.tag for child in root.children}
+    return b"".join(_cut_out(data, tag) for tag in ("machine_configuration", "image") if tag in present)
 
 
 def _cut_out(data: bytes, tag: str) -> bytes:
-    """The text of an element; nothing where a manifest of old has none."""
+    """The text of an element, which must be the only thing in the file that looks like it."""
     first, last = f"<{tag}>".encode(), f"</{tag}>".encode()
-    counts = data.count(first), data.count(last)
-    if counts == (0, 0) and f"<{tag}".encode() not in data:
-        return b""
-    if counts != (1, 1):
+    if (data.count(first), data.count(last)) != (1, 1):
         _refuse(f"<{tag}> must stand there once, without attributes or spaces: its text is what is signed")
     return data[data.index(first) : data.index(last) + len(last)]
 

@@ -1,20 +1,26 @@
 import subprocess
 import sys
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builder.catalog import certificates
 from builder.errors import BuilderError
 from builder.formats import bundle_cipher
 from builder.formats.bundle_cipher import Decryptor, Encryptor, SessionKey
+from builder.formats.bundle_manifest import BundleManifest, Part
 
 SESSION = SessionKey(
     key=bytes.fromhex("00112233445566778899aabbccddeeff"), iv=bytes.fromhex("0f0e0d0c0b0a09080706050403020100")
@@ -70,6 +76,35 @@ def test_what_does_not_decrypt(data: bytes, session: SessionKey) -> None:
         decrypt(data, session)
 
 
+def openssl(*command: str | Path, data: bytes) -> bytes:
+    return subprocess.run(["openssl", *map(str, command)], input=data, capture_output=True, check=True).stdout
+
+
+@settings(max_examples=60, deadline=None)
+@given(plain=st.binary(max_size=5000), cuts=st.lists(st.integers(0, 5000), max_size=12))
+def test_pieces_of_any_size(plain: bytes, cuts: list[int]) -> None:
+    """Every view is used before the next call, and all together are what one call gives."""
+    packed, cipher, opened = encrypt(plain), Decryptor(SESSION), b""
+    for start, end in pairwise([0, *sorted(cuts), 10_000]):
+        opened += cipher.update(packed[start:end])
+    assert opened + cipher.finish() == plain
+
+
+@pytest.mark.parametrize("pad", [b"\0", b"\x11", b"\xff", b"\3\3", b"\1\2", b"x" * 16])
+def test_a_wrong_padding(pad: bytes) -> None:
+    block = (b"a" * 32 + pad)[-32:]
+    packed = openssl(
+        "enc", "-e", "-aes-128-cbc", "-nopad", "-K", SESSION.key.hex(), "-iv", SESSION.iv.hex(), data=block
+    )
+    with pytest.raises(BuilderError, match="does not decrypt"):
+        decrypt(packed)
+
+
+def test_nothing_at_all_does_not_decrypt() -> None:
+    with pytest.raises(BuilderError, match="does not decrypt"):
+        Decryptor(SESSION).finish()
+
+
 def test_session_keys_differ_and_do_not_show() -> None:
     one, other = bundle_cipher.new_session_key(), bundle_cipher.new_session_key()
     assert len({one.key, one.iv, other.key, other.iv}) == 4
@@ -106,6 +141,104 @@ def test_another_key_does_not_open(pair: tuple[bytes, bytes]) -> None:
         bundle_cipher.unwrap(wrapped, other)
     assert not bundle_cipher.fits(other, pair[1])
     assert bundle_cipher.fits(bundle_cipher.load_private_key(pair[0]), pair[1])
+
+
+def rsa(secret: bytes, certificate: Path) -> str:
+    """Wrapped as the format says, by openssl."""
+    return openssl("pkeyutl", "-encrypt", "-certin", "-inkey", certificate, data=secret).hex()
+
+
+@dataclass(frozen=True)
+class Two:
+    """Those who can open a bundle."""
+
+    user: RSAPrivateKey
+    ec2: RSAPrivateKey
+    user_certificate: Path
+    ec2_certificate: Path
+
+
+@pytest.fixture(scope="module")
+def two(pair: tuple[bytes, bytes], tmp_path_factory: pytest.TempPathFactory) -> Two:
+    directory, other = tmp_path_factory.mktemp("two"), bundle_cipher.make_pair()
+    for name, (_, certificate) in (("user", pair), ("ec2", other)):
+        (directory / name).write_bytes(certificate)
+    user, ec2 = (bundle_cipher.load_private_key(each) for each, _ in (pair, other))
+    return Two(user=user, ec2=ec2, user_certificate=directory / "user", ec2_certificate=directory / "ec2")
+
+
+def manifest_for(two: Two, key: bytes, iv: bytes) -> BundleManifest:
+    return BundleManifest(
+        name="a",
+        account="123456789012",
+        architecture="i386",
+        digest="0" * 40,
+        size=1,
+        bundled_size=16,
+        ec2_encrypted_key=rsa(key, two.ec2_certificate),
+        user_encrypted_key=rsa(key, two.user_certificate),
+        ec2_encrypted_iv=rsa(iv, two.ec2_certificate),
+        user_encrypted_iv=rsa(iv, two.user_certificate),
+        parts=(Part(filename="a.part.0", sha1="0" * 40),),
+    )
+
+
+KEY_TEXT, IV_TEXT = SESSION.key.hex().encode(), SESSION.iv.hex().encode()
+
+
+def test_unwrap_session_for_either_reader(two: Two) -> None:
+    manifest = manifest_for(two, KEY_TEXT, IV_TEXT)
+    assert [bundle_cipher.unwrap_session(manifest, key) for key in (two.user, two.ec2)] == [SESSION, SESSION]
+    assert bundle_cipher.unwrap_pair(manifest.ec2_encrypted_key, manifest.ec2_encrypted_iv, two.ec2) == SESSION
+    # As euca2ools leaves the user's when it has no certificate.
+    unsigned = replace(manifest, user_encrypted_key="", user_encrypted_iv="")
+    assert bundle_cipher.unwrap_session(unsigned, two.ec2) == SESSION
+    for given_manifest, key in (
+        (unsigned, two.user),
+        (manifest, bundle_cipher.load_private_key(bundle_cipher.make_pair()[0])),
+        (replace(manifest, user_encrypted_iv="00" * 300), two.user),
+        (replace(manifest, user_encrypted_iv=rsa(IV_TEXT, two.ec2_certificate)), two.user),
+    ):
+        with pytest.raises(BuilderError) as caught:
+            bundle_cipher.unwrap_session(given_manifest, key)
+        assert caught.value.brief == "this private key does not open the bundle"
+
+
+@pytest.mark.parametrize("text", [b"0f0e0d0c0b0a0908", b"0F", IV_TEXT.upper()])
+def test_a_short_iv_is_what_openssl_takes_it_for(two: Two, text: bytes) -> None:
+    session = bundle_cipher.unwrap_session(manifest_for(two, KEY_TEXT, text), two.user)
+    packed = openssl("enc", "-e", "-aes-128-cbc", "-K", KEY_TEXT.decode(), "-iv", text.decode(), data=b"bundle")
+    assert decrypt(packed, session) == b"bundle"
+
+
+@pytest.mark.parametrize(
+    ("key", "iv"),
+    [
+        pytest.param(SESSION.key, IV_TEXT, id="key-not-as-text"),
+        pytest.param(KEY_TEXT, SESSION.iv, id="iv-not-as-text"),
+        pytest.param(KEY_TEXT[:16], IV_TEXT, id="short-key"),
+        pytest.param(KEY_TEXT, IV_TEXT + b"00", id="long-iv"),
+        pytest.param(KEY_TEXT, IV_TEXT[:-1], id="odd-iv"),
+        pytest.param(KEY_TEXT + b"\n", IV_TEXT, id="newline"),
+    ],
+)
+def test_wrapped_but_no_session_key(two: Two, key: bytes, iv: bytes) -> None:
+    with pytest.raises(BuilderError, match="does not open the bundle"):
+        bundle_cipher.unwrap_session(manifest_for(two, key, iv), two.user)
+
+
+def test_numbers_without_their_leading_zeros(two: Two) -> None:
+    """RSA is done again until the first byte is zero; some writers print what is left."""
+    public = two.user.public_key()
+    tries = (bundle_cipher.wrap(SESSION.key, public) for _ in range(10_000))
+    wrapped = next(each for each in tries if each.startswith("00"))
+    assert bundle_cipher.unwrap(wrapped[2:], two.user) == SESSION.key
+    data, signature = next(
+        (data, found)
+        for data in (b"%d" % n for n in range(10_000))
+        if (found := bundle_cipher.sign(data, two.user))[0] == 0
+    )
+    assert bundle_cipher.verify(data, signature[1:], public)
 
 
 def test_signature_is_one_that_openssl_verifies(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
