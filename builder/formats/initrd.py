@@ -1,4 +1,4 @@
-"""Reading an initrd: cpio archives one after the other, plain or compressed, as the kernel reads them.
+"""Initrds: cpio archives one after the other, plain or compressed, as the kernel reads them.
 
 Source: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst. An initrd from an image is hostile:
 names are only ever compared, never written to; sizes are checked; the whole is bounded.
@@ -25,6 +25,20 @@ class Entry:
     mode: int
     mtime: int
     data: bytes
+    device: tuple[int, int] = (0, 0)
+    """Major and minor number, of a device node."""
+
+
+def format_cpio(entries: Iterable[Entry]) -> bytes:
+    """One plain archive (newc). Parents must come before what lies in them; all belongs to root."""
+    parts: list[bytes] = []
+    trailer = Entry(name=_TRAILER, mode=0, mtime=0, data=b"")
+    for number, entry in enumerate((*entries, trailer), start=1):
+        name = entry.name.encode() + b"\0"
+        fields = (number, entry.mode, 0, 0, 1, entry.mtime, len(entry.data), 0, 0, *entry.device, len(name), 0)
+        head = b"070701" + b"".join(b"%08x" % field for field in fields) + name
+        parts += [head, bytes(-len(head) % 4), entry.data, bytes(-len(entry.data) % 4)]
+    return b"".join(parts)
 
 
 def read_initrd(data: bytes, *, zstd: Callable[[bytes], bytes] | None = None) -> list[Entry]:

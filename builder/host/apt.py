@@ -72,8 +72,9 @@ def closure(
 ) -> tuple[Deb, ...]:
     """What apt would install for `roots` in an empty system, from the archive as it is now, sorted by name.
 
-    `debian` is the architecture; `always` are roots that the caller did not choose, so no error names them. `state` is a directory of ours for apt, made if missing. A part of the archive that
-    is inconsistent just now is said by `note` and left out; no network at all is a HostError.
+    `debian` is the architecture; `always` are roots that the caller did not choose, so no error names them. `state` is
+    a directory of ours for apt, made if missing. A part of the archive that is inconsistent just now is said by `note`
+    and left out; no network at all is a HostError.
     """
     with private_apt(debian, state) as configuration:
         update(configuration, note)

@@ -102,10 +102,18 @@ def run(
     return done
 
 
-def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    inherit: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
     """Start a worker in a session of its own: pipes for stdin and stdout, stderr appended to `log`.
 
-    The caller's whole environment is passed on (credentials, proxies); the caller waits for it or kills it.
+    The caller's whole environment is passed on (credentials, proxies), and the open descriptors `inherit`; the caller
+    waits for it or kills it.
     """
     argv = [str(part) for part in command]
     with log.open("ab") as stderr:
@@ -116,6 +124,8 @@ def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | 
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, **(env or {})},
+                cwd=cwd,
+                pass_fds=tuple(inherit),
                 start_new_session=True,
             )
         except FileNotFoundError as error:
