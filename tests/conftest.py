@@ -8,7 +8,7 @@ import pytest
 from tests.support.tools import missing
 
 # What a developer's shell may hold, and a test must not depend on.
-AMBIENT = ("AWS_", "XDG_", "AMI_FACTORY_", "EC2_", "SOURCE_DATE_EPOCH", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+AMBIENT = ("AWS_", "XDG_", "AMI_FACTORY_", "EC2_", "S3_", "SOURCE_DATE_EPOCH", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
