@@ -5,6 +5,7 @@ A job (volume_job.py) comes in as JSON on stdin, and an answer goes out on stdou
 
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from builder.bundles import volume_mounts
 from builder.bundles.volume_fstab import generated_fstab
 from builder.bundles.volume_job import Job, LeftOut, Made
-from builder.bundles.volume_layer import Layer, State, Survey, changed, survey
+from builder.bundles.volume_layer import Fleeting, Layer, State, Survey, changed, survey
 from builder.bundles.volume_mounts import Mount, Traits
 from builder.bundles.volume_rules import LEFT_EMPTY, Rules, Verdict
 from builder.errors import BuilderError, HostError, RecipeError
@@ -33,7 +34,7 @@ _FEATURES = "^64bit,^metadata_csum,^orphan_file"
 _INODE_SIZE = {"ext2": 128, "ext3": 128, "ext4": 256}
 # An old init finds no console without them; /dev is left empty otherwise. Name, major, minor, mode.
 _NODES = (("console", 5, 1, 0o600), ("null", 1, 3, 0o666), ("tty", 5, 0, 0o666), ("zero", 1, 5, 0o666))
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 _SHOWN = 5
 
 
@@ -91,20 +92,9 @@ def _run(job: Job) -> Made:
         crossed = [each for each in others if Path(each.point).is_dir()]
         parts += [_bound(job, Path(each.point), _inside(each, job), at) for at, each in enumerate(crossed, start=1)]
         others = []
-    started = time.time()
-    for attempt in range(_ATTEMPTS):
-        surveys = [survey(each.place, each.prefix, rules, before=started if attempt else None) for each in parts]
-        _require_readable(surveys)
-        try:
-            needed, output = _make(job, layout, parts, surveys, _naming(mounts, job), attempt)
-            break
-        except _Vanished as error:
-            gone = str(error)
-    else:
-        raise BuilderError(
-            "files keep vanishing from the volume while it is read", detail=gone,
-            hint="stop what writes there, or leave it out with --exclude",
-        )  # fmt: skip
+    surveys = [survey(each.place, each.prefix, rules) for each in parts]
+    _require_readable(surveys)
+    needed, output, surveys = _persist(job, layout, parts, surveys, rules, _naming(mounts, job))
     after: dict[str, State] = {}
     for each in parts:
         after |= survey(each.place, each.prefix, rules).files
@@ -119,6 +109,29 @@ def _run(job: Job) -> Made:
         changed=_first("changed", changed(before, after)),
         missing=missing,
         script_output=output,
+    )
+
+
+def _persist(
+    job: Job, layout: _Layout, parts: list[_Part], first: list[Survey], rules: Rules, naming: Any
+) -> tuple[int, str, list[Survey]]:
+    """Make the image, and again without what has come and gone meanwhile when something has. The surveys that hold."""
+    surveys, missed, gone = first, frozenset[str](), ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            surveys = [
+                survey(each.place, each.prefix, rules, fleeting=Fleeting(first=found, missed=missed))
+                for each, found in zip(parts, first, strict=True)
+            ]
+        try:
+            return *_make(job, layout, parts, surveys, naming, attempt), surveys
+        except _Vanished as error:
+            gone = str(error)
+            missed |= frozenset(re.findall(r'"(.*)"', gone))
+    raise BuilderError(
+        "files keep vanishing from the volume while it is read",
+        detail=gone,
+        hint="stop what writes there, or leave it out with --exclude",
     )
 
 
@@ -215,10 +228,7 @@ def _make(
     files = _files(job, layout, parts[0].place, naming)
     with _merged(job, parts, surveys, files, attempt) as tree:
         output = _run_script(job, tree)
-        try:
-            usage = measure(tree)
-        except FileNotFoundError as error:
-            raise _Vanished(str(error)) from error
+        usage = measure(tree, allocated=True)
         needed = size_for(usage, 0, layout.inode_size)
         _require_size(job, needed, usage.blocks * 4096)
         environment = ext_image.environment(_CONFIGURATION, job.epoch)

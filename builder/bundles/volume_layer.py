@@ -5,7 +5,7 @@ layer above it, and the directories that hold them are made again there, as they
 """
 
 # Names in a volume need not be UTF-8: they are str with escapes (os.fsdecode), and taken apart as such.
-# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH118, PTH120
+# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH118, PTH119, PTH120
 
 import errno
 import os
@@ -31,17 +31,32 @@ class Survey:
     hidden: list[str] = field(default_factory=list)
     left_out: list[tuple[str, Verdict]] = field(default_factory=list)
     """What the rules hide, a directory once for all that is in it."""
+    seen: set[str] = field(default_factory=set)
+    """What is kept."""
     files: dict[str, State] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     nobodys: list[str] = field(default_factory=list)
     """Of the user that stands for all whom this namespace does not know."""
 
 
-def survey(place: Path, prefix: str, rules: Rules, *, before: float | None = None) -> Survey:
-    """Look at every entry below `place`, which is `prefix` of the volume.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleeting:
+    """How to tell what comes and goes while a volume is read: it was not there at first, or it is one of those that
+    were missed, and another one now."""
 
-    `before`: hide files that are younger; they come and go while the volume is read.
-    """
+    first: Survey
+    missed: frozenset[str]
+    """Names without their directories: mke2fs tells no more."""
+
+    def covers(self, path: str, status: os.stat_result) -> bool:
+        if path not in self.first.seen:
+            return True
+        state = self.first.files.get(path)
+        return os.path.basename(path) in self.missed and state is not None and state[0] != status.st_ino
+
+
+def survey(place: Path, prefix: str, rules: Rules, *, fleeting: Fleeting | None = None) -> Survey:
+    """Look at every entry below `place`, which is `prefix` of the volume; hide what the rules and `fleeting` say."""
     found = Survey()
     pending = [(str(place), "", False)]
     while pending:
@@ -52,13 +67,14 @@ def survey(place: Path, prefix: str, rules: Rules, *, before: float | None = Non
             is_directory = stat.S_ISDIR(status.st_mode)
             verdict = rules.verdict(path, directory=is_directory, socket=stat.S_ISSOCK(status.st_mode), inside=inside)
             if verdict is Verdict.EMPTIED:
+                found.seen.add(path)
                 found.hidden.extend(os.path.join(below, each.name) for each, _ in _entries(entry.path))
             elif verdict is Verdict.SENSITIVE and is_directory and rules.enters(path):
                 pending.append((entry.path, below, True))
             elif verdict.hides:
                 found.hidden.append(below)
                 found.left_out.append((path + "/" * is_directory, verdict))
-            elif before is not None and not is_directory and status.st_ctime > before:
+            elif fleeting is not None and fleeting.covers(path, status):
                 found.hidden.append(below)
             else:
                 _note(found, path, entry.path, status)
@@ -150,6 +166,7 @@ def _entries(directory: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result]
 
 
 def _note(found: Survey, path: str, place: str, status: os.stat_result) -> None:
+    found.seen.add(path)
     if _NOBODY in (status.st_uid, status.st_gid):
         found.nobodys.append(path)
     is_directory = stat.S_ISDIR(status.st_mode)

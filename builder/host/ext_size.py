@@ -1,12 +1,13 @@
 """How large a file system must be to hold a tree: counted from names and sizes only, so that it is the same anywhere.
 
-What a file takes on the disk of this machine is not asked: that differs by file system. The layout is ext2fs's own
-(e2fsprogs 1.47.0, blocks of 4096 bytes); where it is not worth following exactly the count is rounded up.
+What a file takes on the disk of this machine is not asked unless wanted: that differs by file system. The layout is
+ext2fs's own (e2fsprogs 1.47.0, blocks of 4096 bytes); where it is not worth following exactly the count is rounded up.
 """
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,11 @@ class Usage:
     inodes: int
 
 
-def measure(tree: Path) -> Usage:
-    """Count the blocks of everything in the tree, hard links once."""
+def measure(tree: Path, *, allocated: bool = False) -> Usage:
+    """Count the blocks of everything in the tree, hard links once; what vanishes meanwhile not.
+
+    With `allocated` holes of files do not count: what the disk of this machine has for a file is asked then.
+    """
     blocks, inodes = 4, _RESERVED_INODES  # lost+found
     seen: set[tuple[int, int]] = set()
     for path, status in _walk(tree):
@@ -40,8 +44,9 @@ def measure(tree: Path) -> Usage:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-        inodes += 1
-        blocks += _blocks(path, status)
+        with suppress(FileNotFoundError):
+            blocks += _blocks(path, status, allocated)
+            inodes += 1
     return Usage(blocks=blocks, inodes=inodes)
 
 
@@ -73,12 +78,14 @@ def _overhead(usage: Usage, size: int, inode_size: int) -> int:
     return BLOCK * (journal + tables + groups * 2 + backups * (1 + descriptors + growth))
 
 
-def _blocks(path: bytes, status: os.stat_result) -> int:
+def _blocks(path: bytes, status: os.stat_result, allocated: bool) -> int:
     if stat.S_ISDIR(status.st_mode):
         return _directory_blocks(path)
     if stat.S_ISLNK(status.st_mode):
         return int(status.st_size >= 60)  # shorter targets live in the inode
     data = -(-status.st_size // BLOCK) if stat.S_ISREG(status.st_mode) else 0
+    if allocated:
+        data = min(data, -(-status.st_blocks * 512 // BLOCK))
     indirect = 0 if data <= 4 else -(-data // min(_POINTERS, _EXTENTS)) + 2
     return data + indirect + bool(os.listxattr(path, follow_symlinks=False))
 
@@ -93,9 +100,10 @@ def _walk(tree: Path) -> Iterator[tuple[bytes, os.stat_result]]:
     pending = [os.fsencode(tree)]
     yield pending[0], os.lstat(pending[0])
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        with suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
             for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                yield entry.path, status
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield entry.path, status
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(entry.path)
