@@ -88,9 +88,12 @@ def _take(text: bytes) -> BundleManifest:
         manifest, found = read_manifest(text), objections(text)
     except ManifestError as error:
         _refuse(f"Invalid AMI manifest: {error.brief.removeprefix('bundle manifest: ')}")
-    for objection in found:
-        _refuse(f"{REFUSALS[objection.code].message}: {objection.why} ({objection.where})")
-    return manifest
+    if not found:
+        return manifest
+    first = found[0]
+    if (first.code, first.where) == ("empty", "manifest/signature"):
+        raise ServiceError("InternalError", "An internal error has occurred")  # as EC2 answers it, with HTTP 500
+    _refuse(f"{REFUSALS[first.code].message}: {first.why} ({first.where})")
 
 
 def _check_keys(region: Region, manifest: BundleManifest) -> None:
