@@ -39,8 +39,10 @@ def check_lengths(manifest: BundleManifest, found: Mapping[str, int]) -> dict[st
 def _expected(manifest: BundleManifest, lengths: tuple[int, ...]) -> tuple[int, ...]:
     """How long each part should be; as they are where that cannot be known."""
     before_last = len(lengths) - 1
-    common = Counter(lengths[:-1]).most_common(1)
-    for size in (USUAL, *(length for length, _ in common)):
+    if not before_last:
+        return (manifest.bundled_size,)
+    alike = [length for length, count in Counter(lengths[:-1]).most_common(1) if count > 1]
+    for size in (USUAL, *alike):
         last = manifest.bundled_size - size * before_last
         if 0 <= last <= size:
             return (*(size for _ in range(before_last)), last)
