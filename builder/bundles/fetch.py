@@ -155,7 +155,8 @@ def _hidden(directory: Path, manifest_name: str) -> Iterator[Path]:
     """The place for what is not whole yet: the same for every try, and for one at a time."""
     hidden = directory / f".{manifest_name}.fetching"
     try:
-        (hidden / _PARTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+        hidden.mkdir(mode=0o700, exist_ok=True)
+        (hidden / _PARTS).mkdir(exist_ok=True)
         lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise BuilderError(f"{directory} is no directory to put a bundle into: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from shlex import quote
 
 from builder.bundles.s3_parts import below
 from builder.cloud.errors import aws_command
@@ -54,10 +55,11 @@ def removal(bucket: Bucket, prefix: str, names: Iterable[str]) -> str:
     """The command that removes exactly these files, or files whose numbers have as many digits."""
     found = tuple(names)
     if len(found) == 1:
-        return aws_command(bucket.client, f"s3 rm s3://{bucket.name}/{below(prefix)}{found[0]}")
+        return aws_command(bucket.client, f"s3 rm {quote(f's3://{bucket.name}/{below(prefix)}{found[0]}')}")
     patterns = dict.fromkeys(re.sub(r"(?<=\.part\.)[0-9]+$", lambda at: "[0-9]" * len(at[0]), each) for each in found)
     included = " ".join(f"--include '{each}'" for each in patterns)
-    return aws_command(bucket.client, f"s3 rm s3://{bucket.name}/{below(prefix)} --recursive --exclude '*' {included}")
+    where = quote(f"s3://{bucket.name}/{below(prefix)}")
+    return aws_command(bucket.client, f"s3 rm {where} --recursive --exclude '*' {included}")
 
 
 def _shown(names: Iterable[str]) -> str:

@@ -77,8 +77,8 @@ def upload(
     parsed, items, last = _items(manifest, directory or manifest.parent, prefix)
     start = below(prefix)
     present = {key.removeprefix(start): each for key, each in s3.listed(bucket, start, deep=own_prefix).items()}
-    _refuse_strangers(bucket, prefix, last.path.name, parsed, present, all_of=own_prefix)
     finished = _finished(bucket, prefix, last, present)
+    _refuse_strangers(bucket, prefix, last.path.name, parsed, present, all_of=own_prefix)
     wanted = _wanted(bucket, items[first:], present)
     if not (own_prefix or finished):
         place.refuse_any(bucket, prefix, [each.path.name for each in wanted if each.path.name in present])
@@ -177,7 +177,7 @@ def _refuse_strangers(
 ) -> None:
     """RegionError for what is in the way by its name alone: any other file, or files of a bundle of this name."""
     ours = {manifest_name, *(each.filename for each in parsed.parts)}
-    stems = {place.stem_of(manifest_name), parsed.name}
+    stems = {place.stem_of(manifest_name), *(each.filename.rpartition(".part.")[0] for each in parsed.parts)}
     others = set(present) if all_of else {each for stem in stems for each in place.files_of(stem, present)}
     place.refuse_any(bucket, prefix, sorted(others - ours))
 

@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -162,12 +163,10 @@ def read(bucket: Bucket, key: str, *, start: int, length: int, etag: str) -> Ite
 def read_small(bucket: Bucket, key: str, limit: int) -> bytes:
     """The bytes of a small object; one byte more than `limit` when it is larger: no more is ever read."""
     with answers(bucket.client, f"s3://{bucket.name}/{key}"):
-        answer = bucket.client.get_object(**bucket.address, Key=key)
-        with answer["Body"]:
-            data = b""
-            while len(data) <= limit and (piece := answer["Body"].read(limit + 1 - len(data))):
-                data += piece
-            return data
+        for _ in range(TRIES - 1):
+            with suppress(*_BROKEN):
+                return _begin_of(bucket, key, limit + 1)
+        return _begin_of(bucket, key, limit + 1)
 
 
 def copy(source: Bucket, source_key: str, etag: str, target: Bucket, key: str, *, acl: str | None) -> str:
@@ -206,6 +205,15 @@ def delete(bucket: Bucket, keys: Sequence[str]) -> None:
 def to_base64(digest: str) -> str:
     """A digest in hex as S3 writes checksums."""
     return base64.b64encode(bytes.fromhex(digest)).decode("ascii")
+
+
+def _begin_of(bucket: Bucket, key: str, length: int) -> bytes:
+    answer = bucket.client.get_object(**bucket.address, Key=key)
+    with answer["Body"]:
+        data = b""
+        while len(data) < length and (piece := answer["Body"].read(length - len(data))):
+            data += piece
+        return data
 
 
 def _unreadable(bucket: Bucket, what: str, error: ClientError) -> RegionError:
