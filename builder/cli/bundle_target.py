@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.bundles.contract import Progress
 from builder.bundles.observe import Means
 from builder.bundles.observed import KernelImage, Target
 from builder.catalog import certificates, regions
@@ -41,7 +42,9 @@ def target(factory: Factory, account: str, *, ask: bool) -> Target:
     return _target(region, number, published.sha256, published.path)
 
 
-def means(factory: Factory, certificate: Path | None, private_key: Path | None, *, deep: bool) -> Means:
+def means(
+    factory: Factory, certificate: Path | None, private_key: Path | None, *, deep: bool, progress: Progress
+) -> Means:
     """The keys that were given, or those that bundles are made with here, if there are any: nothing is made.
 
     The local region's own key is at hand too, and tells for sure whether a bundle was made for it.
@@ -54,7 +57,11 @@ def means(factory: Factory, certificate: Path | None, private_key: Path | None, 
         _private_key(region_identity(region_directory()).private_key) if factory.options.region == LOCAL else None
     )
     return Means(
-        certificate=public or (key.public_key() if key else None), private_key=key, ec2_key=of_region, deep=deep
+        certificate=public or (key.public_key() if key else None),
+        private_key=key,
+        ec2_key=of_region,
+        deep=deep,
+        progress=progress,
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from builder.cli import options as o
 from builder.cli import output, subject
+from builder.cli.meter import Meter
 from builder.errors import RegionError
 from builder.factory import LOCAL, Factory
 
@@ -80,7 +81,9 @@ def verify(
     from builder.cli import bundle_target
 
     target = bundle_target.target(factory, account, ask=isinstance(found, subject.Stored))
-    observed = _observe(found, factory, target, bundle_target.means(factory, certificate, private_key, deep=deep))
+    with Meter("reading") as meter:
+        means = bundle_target.means(factory, certificate, private_key, deep=deep, progress=meter)
+        observed = _observe(found, factory, target, means)
     observed = replace(observed, made_for=bundle_target.recorded(factory.store, observed.manifest))
     _tell(lint(observed, target), subject=observed.where, of="bundle", region=region, json=json)
 
