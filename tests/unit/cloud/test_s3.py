@@ -100,7 +100,7 @@ class Breaking(io.BytesIO):
 @pytest.fixture
 def reading(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[bytes]]:
     """Read 10 bytes that the connections give piece by piece, each asked for where the one before broke."""
-    monkeypatch.setattr(s3.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
     def read(*given: bytes) -> Iterator[bytes]:
         client, stub = stubbed("s3")
