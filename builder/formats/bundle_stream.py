@@ -18,7 +18,7 @@ from typing import Protocol
 
 from builder.formats import gzip_stream, tar_member
 from builder.formats.bundle_cipher import Encryptor, SessionKey
-from builder.formats.gzip_stream import WINDOW, Level
+from builder.formats.gzip_stream import PRIMER, Level
 from builder.formats.sparse import Block
 
 PART_SIZE = 10 * 1024 * 1024
@@ -101,8 +101,7 @@ def seal(
             for block in _tar_blocks(name, size, blocks):
                 deflated = deflaters.submit(_deflate, block, level, before)
                 pending.append((block.length, hasher.submit(_hash, tar, block), order.submit(out.add, deflated)))
-                if level == "small":
-                    before = _end_of(before, block)
+                before = _end_of(before, block)
                 if len(pending) > 4 * workers + 4:
                     settle()
             while pending:
@@ -143,14 +142,14 @@ def _hash(digest: "hashlib._Hash", block: Block) -> None:
 
 def _deflate(block: Block, level: Level, before: bytes) -> gzip_stream.Deflated:
     if block.data is None:
-        return gzip_stream.deflate_zeros(block.length, level)
+        return gzip_stream.deflate_zeros(block.length)
     return gzip_stream.deflate(block.data, level, before)
 
 
 def _end_of(before: bytes, block: Block) -> bytes:
-    """The last bytes of the stream so far, as many as deflate can refer to."""
-    tail = bytes(min(block.length, WINDOW)) if block.data is None else bytes(block.data[-WINDOW:])
-    return tail if len(tail) == WINDOW else (before + tail)[-WINDOW:]
+    """The last bytes of the stream so far, as many as the next block looks at."""
+    tail = _ZEROS[: min(block.length, PRIMER)] if block.data is None else bytes(block.data[-PRIMER:])
+    return tail if len(tail) == PRIMER else (before + tail)[-PRIMER:]
 
 
 class _Parts:

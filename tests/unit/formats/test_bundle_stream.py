@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import random
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from builder.formats import bundle_stream
 from builder.formats.bundle_cipher import Decryptor, SessionKey
 from builder.formats.bundle_stream import PartDigest, Sealed, seal
+from builder.formats.gzip_stream import Level
 from builder.formats.sparse import Block
 
 SESSION = SessionKey(
@@ -85,19 +87,22 @@ def test_round_trip(pieces: list[bytes | int]) -> None:
     assert seen[-1] == len(image)
 
 
-def test_equal_content_whatever_the_number_of_threads() -> None:
-    blocks = [Block(length=300_000, data=bytes(i % 256 for i in range(n, n + 300_000))) for n in range(6)]
-    assert opened(sealed(blocks, workers=1)[1]) == opened(sealed(blocks, workers=7)[1])
-
-
-def test_written_zeros_and_holes_give_equal_bytes() -> None:
-    assert sealed([Block(length=1 << 20)]) == sealed([Block(length=1 << 20, data=bytes(1 << 20))])
+@pytest.mark.parametrize("level", ["fast", "small"])
+def test_equal_bytes_whatever_the_number_of_threads(level: Level) -> None:
+    rng = random.Random(4)
+    words = [rng.randbytes(7) for _ in range(500)]
+    blocks = [Block(length=700_000, data=b"".join(rng.choices(words, k=100_000))) for _ in range(5)]
+    blocks[2:2] = [Block(length=50_000), Block(length=10, data=b"0123456789")]
+    first = sealed(blocks, level=level, workers=1)
+    assert opened(first[1])[0] == b"".join(block.data or bytes(block.length) for block in blocks)
+    for workers in (2, 7):
+        assert sealed(blocks, level=level, workers=workers) == first
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_cut_at_the_part_size(extra: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Full parts but the last, and no empty one where the length is a multiple of the size (as euca2ools writes)."""
-    zeros = [Block(length=50_000)]  # deflated once a process, so the length is known
+    zeros = [Block(length=50_000)]
     _, (whole,) = sealed(zeros)
     monkeypatch.setattr(bundle_stream, "PART_SIZE", len(whole) // 4 + extra)
     _, parts = sealed(zeros)
