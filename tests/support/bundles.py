@@ -117,6 +117,8 @@ GO = Writer(
 SCALARIZR = Writer(name="scalarizr", iv_bytes=8, sparse=True)
 PARALLEL = Writer(name="multi-member-gzip", members=3)
 PAX = Writer(name="pax", tar=("--format=pax", "--owner=root:0", "--group=root:0"))
+PAX_SPARSE = Writer(name="pax-sparse", tar=PAX.tar, sparse=True)
+"""ec2-ami-tools with a GNU tar whose default format is pax."""
 VERSION_3 = Writer(name="version-3", version="3", objected=("version", "missing"), sparse=True)
 VERSION_2007_08_29 = Writer(
     name="version-2007-08-29", version="2007-08-29", objected=("version", "missing"), sparse=True
@@ -128,7 +130,7 @@ BY_HAND = Writer(name="by-hand")
 
 WRITERS = (
     AMI_TOOLS_1_4, AMI_TOOLS, EUCA2OOLS, EUCA2OOLS_3_1, EUCA2OOLS_UNSIGNED, EUCA2OOLS_INDENTED, GO, SCALARIZR,
-    PARALLEL, PAX, VERSION_3, VERSION_2007_08_29, VERSION_20070829, ENCRYPTED_1, ENCRYPTED_2,
+    PARALLEL, PAX, PAX_SPARSE, VERSION_3, VERSION_2007_08_29, VERSION_20070829, ENCRYPTED_1, ENCRYPTED_2,
 )  # fmt: skip
 
 
@@ -315,7 +317,8 @@ def _compress(tar: bytes, writer: Writer) -> bytes:
 
 def _cut(name: str, cipher: bytes, part_size: int, writer: Writer) -> dict[str, bytes]:
     if writer.empty_part:
-        count = next((n for n in range(-(-len(cipher) // part_size), 50) if len(cipher) % n == 0), 1)
+        least = -(-len(cipher) // part_size)
+        count = next(n for n in range(least, len(cipher) + 1) if len(cipher) % n == 0)
         part_size = len(cipher) // count
     pieces = [cipher[at : at + part_size] for at in range(0, len(cipher), part_size)]
     if writer.empty_part:
