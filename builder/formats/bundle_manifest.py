@@ -83,8 +83,8 @@ def format_manifest(manifest: BundleManifest, sign: Callable[[bytes], bytes]) ->
 
     `sign` gets the signed bytes exactly as they stand in the file.
     """
-    configuration = _machine_configuration(manifest).encode("ascii")
-    image = _image(manifest).encode("ascii")
+    configuration = _machine_configuration(manifest).encode()
+    image = _image(manifest).encode()
     signature = sign(configuration + image)
     bundler = manifest.bundler
     head = "<?xml version='1.0'?><manifest>" + _element("version", VERSION)
@@ -96,7 +96,7 @@ def format_manifest(manifest: BundleManifest, sign: Callable[[bytes], bytes]) ->
             _optional("release", bundler.release),
         )
     tail = _element("signature", signature.hex()) + "</manifest>"
-    return head.encode("ascii") + configuration + image + tail.encode("ascii")
+    return head.encode() + configuration + image + tail.encode()
 
 
 # Writing: from the inside out, single quotes, no whitespace between elements.

@@ -226,7 +226,7 @@ def _manifest(root: _Node) -> BundleManifest:
     return BundleManifest(
         version=root.at("version").value,
         bundler=Bundler(**{tag: bundler.at(tag).value for tag in ("name", "version", "release")})
-        if bundler.children
+        if bundler.values()
         else None,
         architecture=configuration.at("architecture").value or "i386",
         block_device_mapping=tuple((each.at("virtual").value, each.at("device").value) for each in mappings),

@@ -68,7 +68,7 @@ MACHINE = dataclasses.replace(FULL, type="machine", kernel_name="")
 
 
 def written(manifest: BundleManifest = MACHINE) -> bytes:
-    return format_manifest(manifest, lambda data: bytes.fromhex(manifest.signature))
+    return format_manifest(manifest, lambda data: bytes.fromhex(manifest.signature) or b"\0")
 
 
 @pytest.fixture(scope="module")
@@ -574,6 +574,9 @@ def test_what_is_not_encrypted_comes_back(keys: Path) -> None:
 HEXES = st.binary(min_size=1, max_size=256).map(bytes.hex)
 SHA1S = st.binary(min_size=20, max_size=20).map(bytes.hex)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", fullmatch=True)
+ANY_NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).filter(
+    lambda text: text.isprintable() and "/" not in text and text.strip() == text and text not in (".", "..")
+)
 TEXTS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
 OPTIONAL = st.one_of(st.just(""), TEXTS)
 
@@ -585,7 +588,7 @@ def manifests(draw: st.DrawFn) -> BundleManifest:
     digests = draw(st.lists(SHA1S, min_size=1, max_size=12))
     virtuals = draw(st.lists(TEXTS, max_size=4, unique=True))
     return BundleManifest(
-        name=name,
+        name=draw(ANY_NAMES),
         account=draw(st.from_regex(r"[0-9]{12}", fullmatch=True)),
         architecture=draw(st.sampled_from(["i386", "x86_64", "ppc64le"])),
         type=kind,
@@ -618,13 +621,20 @@ def test_round_trip(manifest: BundleManifest) -> None:
 
 
 def survives(data: bytes) -> None:
-    """Read or refused, and nothing else."""
+    """Read or refused, and nothing else; what was read can be written, and says the same again."""
     for read in (read_manifest, objections, signed_bytes):
         try:
             read(data)
         except ManifestError as error:
             assert error.brief.startswith("bundle manifest: ")
             assert error.brief.isprintable()
+            return
+    manifest = read_manifest(data)
+    if manifest.user_encrypted_key and manifest.user_encrypted_iv:
+        mapping = tuple(sorted(manifest.block_device_mapping))
+        assert read_manifest(written(manifest)) == dataclasses.replace(
+            manifest, version="2007-10-10", block_device_mapping=mapping, signature=manifest.signature or "00"
+        )
 
 
 @settings(max_examples=500, deadline=None)
