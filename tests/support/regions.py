@@ -51,6 +51,8 @@ def refused(code: str, saying: str = "") -> Iterator[None]:
 def _check(http_response: Any, model: Any, **_: Any) -> None:
     if http_response.status_code >= 300 or model.has_streaming_output or not http_response.content:
         return
+    if model.name == "GetBucketPolicy":  # its answer is the policy, in JSON
+        return
     root = ElementTree.fromstring(http_response.content)
     shape = model.output_shape
     if shape is None:
