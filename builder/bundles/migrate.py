@@ -45,6 +45,7 @@ def migrate(data: bytes, keys: Keys, *, kernel_id: str | None = None, ramdisk_id
     session = bundle_cipher.unwrap_session(manifest, keys.private_key)
     changed = replace(
         manifest,
+        account=manifest.account.replace("-", ""),  # EC2 refuses the dashes that old euca2ools wrote
         ec2_encrypted_key=bundle_cipher.wrap(session.key, keys.ec2),
         ec2_encrypted_iv=bundle_cipher.wrap(session.iv, keys.ec2),
         kernel_id=manifest.kernel_id if kernel_id is None else kernel_id,
