@@ -15,7 +15,7 @@ SUFFIX = ".manifest.xml"
 ROOT_DEVICE = "/dev/sda1"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./\-'@_]+")
 """What the name of an AMI cannot have."""
-_NAME_LIMIT = 128
+_NAME_LENGTH = (3, 128)
 
 OPTIONS = (
     Option(names=("MANIFEST",), value="BUCKET/KEY", help="Where the manifest is: my-bucket/web/disk.img.manifest.xml."),
@@ -75,7 +75,7 @@ def request(options: Options) -> dict[str, Any]:
     """The RegisterImage call: only what was given, and a name."""
     location = _location(options)
     asked = {
-        "Name": options.name or _name(location),
+        "Name": _held(options.name or _name(location)),
         "ImageLocation": location,
         "Description": options.description,
         "Architecture": options.architecture,
@@ -108,10 +108,15 @@ def _location(options: Options) -> str:
 
 def _name(location: str) -> str:
     """The manifest's path as a name; the classic call had none, and EC2 asks for one since 2010."""
-    name = _NOT_IN_NAMES.sub("-", location.removesuffix(SUFFIX))
-    if len(name) > _NAME_LIMIT:
+    return _NOT_IN_NAMES.sub("-", location.removesuffix(SUFFIX))
+
+
+def _held(name: str) -> str:
+    """A name of a length that botocore sends; what else is wrong with one EC2 says."""
+    if not _NAME_LENGTH[0] <= len(name) <= _NAME_LENGTH[1]:
         raise RecipeError(
-            f"the manifest's path is no name for an AMI: it has {len(name)} letters", hint="give a name with -n"
+            f'"{name}" cannot be the name of an AMI: it has {len(name)} characters',
+            hint=f"give one of {_NAME_LENGTH[0]} to {_NAME_LENGTH[1]} with -n",
         )
     return name
 
