@@ -107,6 +107,13 @@ def _config(service: str, endpoint: str | None) -> Config:
         # What listens on this machine answers at once or is not there; a proxy could not reach it.
         options |= {"retries": {"mode": "standard", "total_max_attempts": 3}, "proxies": {}, "connect_timeout": 3}
         options |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}  # botocore refuses both at an endpoint
+    if service == "s3":
+        # What is read is compared with the bundle's own digests; botocore need not compute S3's beside them.
+        options["response_checksum_validation"] = "when_required"
     if service == "s3" and endpoint:
         options["s3"] = {"addressing_style": "path"}
+        if is_loopback(endpoint):
+            # Over plain HTTP botocore would sign a SHA-256 of every body. What stays on this machine does with S3's
+            # own checksum.
+            options["s3"]["payload_signing_enabled"] = False
     return Config(**options)
