@@ -59,7 +59,8 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
 def below(mounts: Iterable[Mount], volume: str) -> tuple[Mount, ...]:
     """The mounts inside a volume, the uppermost one of each place, outer ones first."""
     root = volume.rstrip("/") + "/"
-    return tuple(sorted({each.point: each for each in mounts if each.point.startswith(root)}.values(), key=_point))
+    inside = {each.point: each for each in mounts if each.point.startswith(root) and each.point != root}
+    return tuple(sorted(inside.values(), key=_point))
 
 
 def holding(mounts: Iterable[Mount], path: str) -> Mount:
