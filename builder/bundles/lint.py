@@ -111,27 +111,27 @@ def _kernel(manifest: BundleManifest, observed: Observed, target: Target) -> Ite
     if here and all(each.architecture != manifest.architecture for each in here):
         yield "kernel", where, f"{kernel} is for {here[0].architecture}, and the image is {manifest.architecture}"
     elif observed.kernel_asked and not here:
-        yield "kernel", where, f"{target.region} has no kernel image {kernel}"
+        yield "kernel", where, f"{_place(target)} has no kernel image {kernel}"
     elif known and not here:
         others = ", ".join(sorted({each.region for each in known} - {"local"}))
-        yield "kernel", where, f"{kernel} is a kernel image of {others}, not of {target.region}"
+        yield "kernel", where, f"{kernel} is a kernel image of {others}, not of {_place(target)}"
     elif not known:
-        yield "kernel-unknown", where, f"whether {target.region} has {kernel} is not known here"
+        yield "kernel-unknown", where, f"whether {_place(target)} has {kernel} is not known here"
 
 
 def _certificate(manifest: BundleManifest, observed: Observed, target: Target) -> Iterator[Wrong]:
     """Whom the session key was wrapped for. Only the owner of that key can tell for sure."""
     where = "manifest/image/ec2_encrypted_key"
     if not target.certificate:
-        yield "certificate-none", where, f"{target.region} has no published certificate for bundles"
+        yield "certificate-none", where, f"{_place(target)} has no published certificate for bundles"
         return
     if observed.made_for:
         if observed.made_for != target.certificate:
             what = f"the record of its build says that it was made for {_certificate_words(observed.made_for)}"
-            yield "certificate", where, f"{what}; {target.region} has {_certificate_words(target.certificate)}"
+            yield "certificate", where, f"{what}; {_place(target)} has {_certificate_words(target.certificate)}"
         return
     if observed.opens_for_ec2 is False:
-        yield "certificate", where, f"the key of {target.region} does not open it"
+        yield "certificate", where, f"the key of {_place(target)} does not open it"
     elif observed.opens_for_ec2 is None:
         yield from _by_length(manifest, target)
 
@@ -143,9 +143,9 @@ def _by_length(manifest: BundleManifest, target: Target) -> Iterator[Wrong]:
     for name, text in fields.items():
         what = ""
         if (found := _whole(4 * len(text))) != bits:
-            what = f"it was made for a key of {found} bits, and EC2's in {target.region} has {bits}"
+            what = f"it was made for a key of {found} bits, and EC2's in {_place(target)} has {bits}"
         elif int(text or "0", 16) >= target.modulus:
-            what = f"it is a larger number than the modulus of EC2's key in {target.region}, so made for another key"
+            what = f"it is a larger number than the modulus of EC2's key in {_place(target)}, so made for another key"
         if what:
             yield "certificate", f"manifest/image/{name}", what
             return
@@ -159,6 +159,10 @@ def _by_length(manifest: BundleManifest, target: Target) -> Iterator[Wrong]:
 def _whole(bits: int) -> int:
     """The size of the key, also where zeros in front of a number were not written."""
     return -(-bits // 128) * 128
+
+
+def _place(target: Target) -> str:
+    return "the local region" if target.region == "local" else target.region
 
 
 def _certificate_words(fingerprint: str) -> str:

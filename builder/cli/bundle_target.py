@@ -20,7 +20,7 @@ from builder.region.identity import identity as region_identity
 from builder.store.local import LocalStore
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 __all__ = ["means", "recorded", "target"]
 
@@ -52,7 +52,7 @@ def means(
     if not (certificate or private_key):
         certificate, private_key = _own_pair()
     key = _private_key(private_key) if private_key else None
-    public = load_public_key(_read(certificate), str(certificate)) if certificate else None
+    public = _public_key(certificate) if certificate else None
     of_region = (
         _private_key(region_identity(region_directory()).private_key) if factory.options.region == LOCAL else None
     )
@@ -78,7 +78,7 @@ def recorded(store: LocalStore, manifest: bytes) -> str:
 
 
 def _target(region: str, account: str, fingerprint: str, certificate: Path | None) -> Target:
-    modulus = load_public_key(_read(certificate), str(certificate)).public_numbers().n if certificate else 0
+    modulus = _public_key(certificate).public_numbers().n if certificate else 0
     return Target(
         region=region, account=account, certificate=fingerprint, modulus=modulus, kernels=tuple(_known_kernels())
     )
@@ -111,7 +111,17 @@ def _own_pair() -> tuple[Path | None, Path | None]:
 
 
 def _private_key(path: Path) -> "RSAPrivateKey":
-    return load_private_key(_read(path), f"the private key {path}")
+    try:
+        return load_private_key(_read(path), f"the private key {path}")
+    except BuilderError as error:
+        raise RecipeError(error.brief, hint=error.hint) from error
+
+
+def _public_key(path: Path) -> "RSAPublicKey":
+    try:
+        return load_public_key(_read(path), str(path))
+    except BuilderError as error:
+        raise RecipeError(error.brief, hint=error.hint) from error
 
 
 def _read(path: Path) -> bytes:

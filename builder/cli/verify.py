@@ -58,10 +58,11 @@ def verify(
     store: o.StorePath = None,
     json: o.Json = False,
 ) -> None:
-    """Say why EC2 would refuse a bundle, or could not start it, before it is registered.
+    """Say why EC2 would refuse a bundle, or an image not boot.
 
-    Each finding has what to do about it, and how it is known. Of a bundle on this machine nobody is asked; of one in
-    S3 it is asked who may read it. Of an image: whether it boots, and what in it must not be let loose.
+    Each finding has what to do about it, and how it is known. A bundle on this machine is judged without asking the
+    region; one in S3 by who may read it, too. An image is looked into for what keeps it from booting, and for what
+    must not be let loose.
 
     Exit code 1 when an error is among the findings.
 

@@ -21,6 +21,8 @@ CASES = [
     ("plan", 0, ["plan", "web.toml"]),
     ("plan", 0, ["plan", "web.toml", "--offline", "--rebuild", "image"]),
     ("build", 0, ["build", "web.toml", "--until", "image"]),
+    ("verify", 0, ["verify", "bundle", "--region", "us-east-1"]),
+    ("verify", 1, ["verify", "bundle/web.manifest.xml", "--deep"]),
     ("explain", 0, ["explain", "web.toml"]),
     ("explain-fstab", 0, ["explain", "fstab", "--instance-type", "m1.small", "--instance-type", "c3.large"]),
     ("provenance", 0, ["provenance", "KEY"]),
@@ -33,6 +35,7 @@ CASES = [
     ("error", 2, ["plan", "--ofline", "web.toml"]),
     ("error", 3, ["plan", "web.toml", "--store", "web.toml"]),
     ("error", 4, ["plan", "web.toml", "--region", "us-east-1"]),
+    ("error", 4, ["verify", "s3://bucket/web.manifest.xml"]),
 ]
 
 

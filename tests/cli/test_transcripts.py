@@ -29,6 +29,9 @@ AT_A_FULL_DESK = [
     ("build-until", ["build", "web.toml", "--until", "bundle"]),
     ("build-until-json", ["build", "web.toml", "--until", "bundle", "--json", "--instance-type", "m1.small"]),
     ("build-quiet", ["build", "web.toml", "--until", "image", "-q"]),
+    ("verify", ["verify", "bundle", "--region", "us-east-1", "--account", "1234-5678-9012"]),
+    ("verify-errors", ["verify", "bundle/web.manifest.xml"]),
+    ("verify-json", ["verify", "bundle/web.manifest.xml", "--region", "cn-north-1", "--json"]),
     ("explain", ["explain", "web.toml"]),
     ("explain-stage", ["explain", "web.toml", "image", "--json"]),
     ("explain-fstab", ["explain", "fstab", "--instance-type", "m1.xlarge", "--kernel", "fedora"]),
@@ -46,6 +49,13 @@ AT_A_FULL_DESK = [
     ("region-stop", ["region", "stop"]),
     ("region-reset", ["region", "reset"]),
     # What a user gets wrong.
+    ("wrong-verify-path", ["verify", "./nothere.manifest.xml"]),
+    ("wrong-verify-part", ["verify", "bundle/web.part.0"]),
+    ("wrong-verify-file", ["verify", "web.toml"]),
+    ("wrong-verify-directory", ["verify", "home"]),
+    ("wrong-verify-stopped", ["verify", "s3://bucket/web.manifest.xml"]),
+    ("wrong-verify-key", ["verify", "bundle", "--private-key", "web.toml"]),
+    ("wrong-verify-account", ["verify", "bundle", "--account", "12"]),
     ("wrong-nothing", []),
     ("wrong-group-nothing", ["store"]),
     ("wrong-verb", ["biuld", "web.toml"]),
@@ -93,7 +103,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        "check", "lock", "plan", "build", "explain", "provenance", "shell", "logs", "doctor",
+        "check", "lock", "plan", "build", "verify", "explain", "provenance", "shell", "logs", "doctor",
         "recipe new", "recipe schema", "store list", "store gc", "store verify",
         "region start", "region stop", "region status", "region reset",
     ],

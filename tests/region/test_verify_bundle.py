@@ -206,7 +206,7 @@ def test_a_kernel_that_the_region_lacks(
     made = make_bundle(work, identity(region.directory).certificate, kernel_id="aki-12345678")
     put(s3, bucket, made)
     found = look(s3, ec2, bucket, made, target, means(made, region))
-    assert [(each.id, each.what) for each in found] == [("kernel", "local has no kernel image aki-12345678")]
+    assert [(each.id, each.what) for each in found] == [("kernel", "the local region has no kernel image aki-12345678")]
     assert refusal(ec2, f"{bucket}/p/{made.manifest_name}") == "InvalidAMIID.NotFound"
 
 
@@ -216,7 +216,7 @@ def test_made_for_another_region(region: Status, s3: Any, ec2: Any, bucket: str,
     made = make_bundle(work, other)
     put(s3, bucket, made)
     found = look(s3, ec2, bucket, made, target, means(made, region))
-    assert [(each.id, each.what) for each in found] == [("certificate", "the key of local does not open it")]
+    assert [(each.id, each.what) for each in found] == [("certificate", "the key of the local region does not open it")]
     assert refusal(ec2, f"{bucket}/p/{made.manifest_name}") == "InvalidManifest"
 
 

@@ -20,6 +20,7 @@ from builder.lock import asks, load_lock, write_lock
 from builder.plan.step import Plan, Step
 from builder.store.contract import Record
 from builder.store.local import LocalStore
+from tests.support.linted import FILES, GOOD, text_of
 from tests.support.plans import GOLDEN, ROOT, Silent
 
 COMMAND = (sys.executable, "-m", "builder.cli.main")
@@ -114,6 +115,15 @@ class Desk:
         write_lock(
             ready.lock_path, replace(lock, asks=asks(ready.loaded.recipe, ready.loaded.kernel, ready.sources.keys))
         )
+        self._lay_bundle()
+
+    def _lay_bundle(self) -> None:
+        """A bundle by somebody else: a manifest, and parts of the right lengths."""
+        (self.path / "bundle").mkdir()
+        (self.path / "bundle/web.manifest.xml").write_bytes(text_of(GOOD))
+        for name, file in FILES.items():
+            with (self.path / "bundle" / name).open("wb") as part:
+                part.truncate(file.size)
 
     def factory(self) -> Factory:
         return Factory(options=Options(store=self.store.root), listener=Silent(), say=lambda _: None)

@@ -321,7 +321,7 @@ def test_every_objection_has_advice() -> None:
 
 def test_advice_points_into_the_page() -> None:
     page = (ROOT / "docs/bundles.md").read_text()
-    sections = set(re.findall(r"^#+ ([0-9.]+)\.? ", page, re.MULTILINE))
+    sections = set(re.findall(r"^#+ ([0-9]+(?:\.[0-9]+)?)\.? ", page, re.MULTILINE))
     for name, each in ADVICE.items():
         section = re.fullmatch(r".+ \(docs/bundles\.md, ([0-9.]+)\)", each.source)
         assert section and section[1] in sections, name
