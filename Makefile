@@ -6,6 +6,7 @@ RECIPE ?= recipes/quickstart.toml
 INSTANCE_TYPE ?=
 ARCH ?=
 REGION ?=
+SECONDS ?= 60
 
 # Relative, all of it: the checkout may stand in a path with a space in it.
 factory := .venv/bin/ami-factory
@@ -16,7 +17,7 @@ pytest := $(python) -m pytest
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup develop ami plan test test-full check bench golden recipes region-start region-stop requirements clean
+.PHONY: help setup develop ami plan test test-full check bench fuzz golden recipes region-start region-stop requirements clean
 
 help: ## Show this list.
 	@echo "Variables: RECIPE=$(RECIPE) INSTANCE_TYPE=$(INSTANCE_TYPE) ARCH=$(ARCH) REGION=$(or $(REGION),local)"
@@ -48,6 +49,10 @@ check: develop ## Format, lint, types, unit tests: under a minute.
 
 bench: ami develop ## Measure, and print the ratios (minutes; best on a quiet machine).
 	@$(python) -m tests.bench
+
+fuzz: develop ## Fuzz the readers of bundles, each for SECONDS (60).
+	@test -d .cache/atheris || $(python) -m pip install --quiet --no-deps --target .cache/atheris atheris==3.0.0
+	@PYTHONPATH=.cache/atheris $(python) -m tests.fuzz --seconds $(SECONDS)
 
 golden: develop ## Rewrite the golden files; review the diff, and say in the commit why keys moved.
 	@$(pytest) -n auto tests/golden tests/cli --rewrite-golden
