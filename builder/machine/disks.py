@@ -37,7 +37,7 @@ class Disks:
                 raise BuilderError("the Xen host has no room for more disks")
             name = f"disk{next(self._numbers)}"
             self._attached.setdefault(slot, {})[lun] = name
-        self._create(name, base)
+        self.add(name, base)
         self._monitor.execute(
             "device_add",
             {"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": 0, "lun": lun, "drive": name, "id": f"{name}-device"},
@@ -62,8 +62,8 @@ class Disks:
     def _overlay(self, name: str) -> Path:
         return self._place / f"{name}.qcow2"
 
-    def _create(self, name: str, base: Path) -> None:
-        """An overlay over `base`, ready to be plugged in. `no-flush`: it does not outlive QEMU anyway."""
+    def add(self, name: str, base: Path) -> None:
+        """An overlay over `base`, under a name that a device can use. `no-flush`: it does not outlive QEMU anyway."""
         overlay = self._overlay(name)
         overlay.touch(mode=0o600)
         size = -(-base.stat().st_size // 512) * 512

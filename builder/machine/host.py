@@ -107,7 +107,7 @@ class XenHost:
             return [
                 *self.accelerator.options,
                 *qemu.machine_options(memory_file=memory, shared=False),
-                *qemu.device_options(network.user_network("./python", self._services)),
+                *qemu.device_options(network.user_network("./python", self._services), logs / "dom0.log"),
                 *(("-incoming", "defer") if saved else warm.cold_options(prepared)),
             ]
 

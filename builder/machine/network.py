@@ -39,6 +39,7 @@ class Permission:
     last: int = 65535
     """The last port; of icmp the code, -1 for all."""
     cidrs: tuple[str, ...] = ()
+    """IPv4 only: this network has no other."""
     addresses: tuple[str, ...] = ()
     """Of guests: the members of a group."""
 
@@ -144,8 +145,8 @@ def _outwards(wires: Sequence[Wire], services: Sequence[int]) -> Iterator[str]:
 def _inwards(wire: Wire, client: str) -> Iterator[str]:
     for permission in wire.permissions:
         what = _match(permission)
-        networks = [ipaddress.ip_network(each, strict=False) for each in permission.cidrs]
-        if any(ipaddress.ip_address(client) in each for each in networks):
+        networks = [ipaddress.IPv4Network(each, strict=False) for each in permission.cidrs]
+        if any(ipaddress.IPv4Address(client) in each for each in networks):
             yield f'iifname "eth0" oifname "g{wire.slot}" ip saddr {HOST} {what}accept'
         guests = [*(str(each) for each in ipaddress.collapse_addresses(networks)), *permission.addresses]
         for source in dict.fromkeys(guests):

@@ -1,8 +1,8 @@
 """QEMU's command lines. Pure.
 
 Found by trying (QEMU 7.2, Xen 4.17, no KVM; seconds to a login):
-- Nehalem: under TCG a CPU with SMAP breaks Xen's PV guests, and one with AVX or XSAVE is slower; rdrand spares xl 3 s of
-  waiting for entropy. `thread=multi` halves the time.
+- Nehalem: under TCG a CPU with SMAP breaks Xen's PV guests, and one with AVX or XSAVE is slower; rdrand spares xl 3 s
+  of waiting for entropy. `thread=multi` halves the time.
 - Xen with `spec-ctrl=no xpti=no` halves it again; `bootscrub=0` leaves the memory that no guest has untouched, so
   that a big machine costs nothing.
 """
@@ -24,6 +24,7 @@ _XEN = (
     f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
     "spec-ctrl=no xpti=no bootscrub=0 loglvl=warning guest_loglvl=warning"
 )
+QUIET = ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
 _LINUX = "console=hvc0 quiet mitigations=off"
 
 
@@ -68,15 +69,14 @@ def module_list(kernel: Path, initramfs: Path) -> str:
 
 
 def machine_options(*, memory_file: str, shared: bool) -> list[str]:
-    """Processors and memory. The memory lies in a sparse file; unless `shared`, what is written stays this process's."""
-    share = "on" if shared else "off"
+    """Processors and memory. The memory is a sparse file; unless `shared`, what is written stays this process's."""
+    memory = f"size={MEMORY_MIB}M,mem-path={escaped(memory_file)},share={'on' if shared else 'off'},reserve=off"
     return [
         "-machine", "pc,memory-backend=memory,usb=off",
-        "-object", f"memory-backend-file,id=memory,size={MEMORY_MIB}M,mem-path={escaped(memory_file)},share={share},"
-                   "reserve=off",
+        "-object", f"memory-backend-file,id=memory,{memory}",
         "-m", str(MEMORY_MIB),
         "-smp", str(processors()),
-        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        *QUIET,
     ]  # fmt: skip
 
 
@@ -88,10 +88,10 @@ def xen_options(kernel: Path, initramfs: Path, xen: Path) -> list[str]:
     return ["-kernel", str(xen), "-append", _XEN, "-initrd", module_list(kernel, initramfs)]
 
 
-def device_options(network: str) -> list[str]:
-    """What the machine has. Descriptors and files are relative to the directory it is started in."""
+def device_options(network: str, log: str | Path) -> list[str]:
+    """What the machine has, with dom0's console in `log`."""
     return [
-        "-serial", "file:dom0.log",
+        "-serial", f"file:{escaped(log)}",
         "-device", "virtio-serial-pci,id=ports",
         "-device", "virtserialport,bus=ports.0,nr=1,chardev=control,name=control",
         "-device", "virtio-scsi-pci,id=scsi",

@@ -58,8 +58,8 @@ class Monitor:
         """What a command of the human monitor says (hostfwd_add has no other form)."""
         return str(self.execute("human-monitor-command", {"command-line": line})).strip()
 
-    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
-        """The first event that is `wanted`, which is then forgotten."""
+    def wait_for(self, wanted: Callable[[Event], bool], *, patient: bool = False) -> Event:
+        """The first event that is `wanted`, which is then forgotten. `patient`: as long as QEMU lives."""
 
         def look() -> Event | None:
             for event in self._events:
@@ -68,10 +68,10 @@ class Monitor:
                     return event
             return None
 
-        found: Event = self._until(look)
+        found: Event = self._until(look, patient=patient)
         return found
 
-    def _until(self, look: Callable[[], Any]) -> Any:
+    def _until(self, look: Callable[[], Any], *, patient: bool = False) -> Any:
         found: Any = None
 
         def done() -> bool:
@@ -80,7 +80,7 @@ class Monitor:
             return found is not None or self._closed
 
         with self._news:
-            if not self._news.wait_for(done, timeout=self._patience):
+            if not self._news.wait_for(done, timeout=None if patient else self._patience):
                 raise BuilderError(f"QEMU did not answer within {self._patience:.0f} s")
         if found is None:
             raise Closed("QEMU has ended")

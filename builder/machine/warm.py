@@ -1,8 +1,8 @@
 """A machine whose dom0 is ready, kept on disk: a Xen host that is up in a second instead of nine.
 
 The memory is a sparse file that QEMU maps; the machine is stopped when its agent answers, and the rest of its state is
-written beside it ("x-ignore-shared": the memory stays where it is). Whoever starts from it maps the same file privately:
-nothing is copied, and what is written is the process's own.
+written beside it ("x-ignore-shared": the memory stays where it is). Whoever starts from it maps the same file
+privately: nothing is copied, and what is written is the process's own.
 """
 
 import fcntl
@@ -79,7 +79,10 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
 
 
 def _machine(memory: str, *, shared: bool) -> list[str]:
-    return [*qemu.machine_options(memory_file=memory, shared=shared), *qemu.device_options("user,id=net,restrict=on")]
+    return [
+        *qemu.machine_options(memory_file=memory, shared=shared),
+        *qemu.device_options("user,id=net,restrict=on", "dom0.log"),
+    ]
 
 
 def cold_options(prepared: Prepared) -> list[str]:
