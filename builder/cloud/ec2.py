@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from builder.cloud.errors import Client, answers, aws_command, code_of
+from builder.cloud.errors import Client, answers, aws_command, code_of, is_loopback
 from builder.errors import RegionError
 
 KEY_TAG = "ami-factory:key"
@@ -71,7 +71,20 @@ def register_image(client: Client, request: Mapping[str, Any]) -> str:
         except ClientError as error:
             if code_of(error) == "InvalidAMIName.Duplicate":
                 raise NameTaken(str(error.response["Error"].get("Message", request["Name"]))) from error
+            if code_of(error) == "InvalidManifest" and "ImageLocation" in request:
+                raise _bundle_refused(client, request["ImageLocation"], error) from error
             raise
+
+
+def _bundle_refused(client: Client, location: str, error: ClientError) -> RegionError:
+    """EC2 has one code for all that can be wrong with a bundle, and few words; verify has more."""
+    endpoint = client.meta.endpoint_url
+    where = "" if is_loopback(endpoint) else f" --region {client.meta.region_name}"
+    return RegionError(
+        f"the bundle {location}: RegisterImage was refused: InvalidManifest",
+        detail=str(error.response["Error"].get("Message", "")),
+        hint=f"see what is wrong with it: ami-factory verify {location.removeprefix('/')}{where}",
+    )
 
 
 def may_register(client: Client, request: Mapping[str, Any]) -> str:

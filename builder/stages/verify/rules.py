@@ -89,6 +89,7 @@ def filesystem_features(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 
 
 def filesystem_clean(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """e2fsck finds nothing against the file system."""
     if facts.complaints:
         last = facts.complaints.splitlines()[-1]
         yield (
@@ -201,6 +202,7 @@ def init(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 
 
 def ssh_enabled(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """An SSH server starts at boot."""
     if not any(_enabled(facts, unit) for unit in _SSH_UNITS):
         yield (
             "/etc/systemd/system",
@@ -210,6 +212,7 @@ def ssh_enabled(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 
 
 def network_enabled(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """The network comes up at boot, with an address by DHCP."""
     units = _NETWORK_UNITS[spec.renderer]
     if not any(_enabled(facts, unit) for unit in units):
         yield "/etc/systemd/system", f"{' or '.join(units)} does not start at boot", "leave it out of services.disable"
@@ -243,12 +246,14 @@ def key_modes(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 
 
 def host_keys(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """No two instances have the same host key."""
     for path in sorted(facts.files):
         if path.startswith(f"/etc/ssh/{_SOME_KEY}"):
             yield path, "all instances would have this host key", "remove it in the script that made it"
 
 
 def identity(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """No two instances have the same machine id, or begin with the same random seed."""
     machine_id = (facts.text("/etc/machine-id") or "").strip()
     if machine_id not in ("", "uninitialized"):
         yield "/etc/machine-id", "all instances would have this id", "empty it in the script that made it"
@@ -270,6 +275,7 @@ def root_password(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 
 
 def paravirtual(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
+    """The kernel can start as a paravirtual guest."""
     if spec.pv_note:
         entry = _chosen(spec, facts)
         yield (

@@ -6,7 +6,15 @@ import pytest
 from botocore.client import BaseClient
 from botocore.stub import Stubber
 
-from builder.cloud.ec2 import Image, NameTaken, image_by_name, images_by_key, register_image, wait_available
+from builder.cloud.ec2 import (
+    Image,
+    NameTaken,
+    image_by_name,
+    images_by_key,
+    kernel_architecture,
+    register_image,
+    wait_available,
+)
 from builder.errors import RegionError
 
 Stubbed = Callable[..., tuple[BaseClient, Stubber]]
@@ -87,6 +95,33 @@ def test_register(stubbed: Stubbed) -> None:
     with pytest.raises(RegionError, match="the AMI web: RegisterImage was refused: InvalidManifest") as caught:
         register_image(client, {"Name": "web"})
     assert caught.value.detail == "order"
+
+
+@pytest.mark.parametrize("location", ["b/p/web.manifest.xml", "/b/p/web.manifest.xml"])
+def test_a_bundle_that_is_refused(location: str, stubbed: Stubbed) -> None:
+    """EC2 says little; the hint is the command that says more."""
+    client, stub = stubbed("ec2")
+    request = {"Name": "web", "ImageLocation": location}
+    stub.add_client_error("register_image", "InvalidManifest", "order", expected_params=request)
+    with pytest.raises(RegionError) as caught:
+        register_image(client, request)
+    assert (caught.value.brief, caught.value.detail) == (
+        f"the bundle {location}: RegisterImage was refused: InvalidManifest",
+        "order",
+    )
+    assert caught.value.hint == "see what is wrong with it: ami-factory verify b/p/web.manifest.xml"
+
+
+def test_kernel_images(stubbed: Stubbed) -> None:
+    """One that is there, one that is no kernel, and three ways of EC2 to say that there is none."""
+    client, stub = stubbed("ec2")
+    request = {"ImageIds": ["aki-1"]}
+    kernel = {"ImageId": "aki-1", "Architecture": "i386", "ImageType": "kernel"}
+    stub.add_response("describe_images", {"Images": [kernel]}, request)
+    stub.add_response("describe_images", {"Images": [{**kernel, "ImageType": "machine"}]}, request)
+    for code in ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed"):
+        stub.add_client_error("describe_images", code, expected_params=request)
+    assert [kernel_architecture(client, "aki-1") for _ in range(5)] == ["i386", "", "", "", ""]
 
 
 class Clock:
