@@ -205,13 +205,13 @@ def _require_readable(surveys: list[Survey]) -> None:
     for found in surveys:
         if found.unreadable:
             raise BuilderError(
-                f"{len(found.unreadable)} files of the volume cannot be read",
+                f"{len(found.unreadable)} of the volume's files cannot be read",
                 detail=_names(found.unreadable),
                 hint="run it as root, or leave them out with --exclude",
             )
         if found.nobodys and not _all_ids_are_known():
             raise BuilderError(
-                f"{len(found.nobodys)} files of the volume belong to users that are not yours",
+                f"{len(found.nobodys)} of the volume's files belong to users or groups that are not yours",
                 detail=_names(found.nobodys),
                 hint="run it as root: their owners cannot be kept otherwise",
             )

@@ -154,10 +154,13 @@ def run(options: Options) -> None:
 
 
 def _may_replace(options: Options, directory: Path, name: str) -> bool:
-    """Whether an image or a bundle of that name is there, and may go. Asked before the work, and once."""
+    """Whether an image or a bundle of that name is there, and may go. Asked, or refused, before the work, and once."""
+    from builder.bundles.directory import DirectorySink
+
     there = [each for each in (directory / name, directory / f"{name}.manifest.xml") if each.exists()]
     if not there:
-        return False
+        with DirectorySink(directory, name):  # refuses parts that no manifest belongs to
+            return False
     where = f"{' and '.join(map(str, there))} {'is' if len(there) == 1 else 'are'} there already"
     questions.agreed(f"{where}. Replace?", options, otherwise=where)
     options.yes = True
