@@ -10,13 +10,22 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import BinaryIO
 
-from builder.errors import BuilderError
-from builder.formats.bundle_manifest import Part
+from builder.errors import BuilderError, RecipeError
+from builder.formats.bundle_manifest import SIZE_LIMIT, Part
 from builder.formats.bundle_stream import PartDigest
 
 _PREFIX = ".ami-factory-bundle-"
 _PIECE = 1 << 20
 _PART = re.compile(r".+\.part\.[0-9]+")
+
+
+def read_manifest_file(path: Path) -> bytes:
+    """What stands in a manifest file, of one that is too long no more than tells so; RecipeError when it cannot be."""
+    try:
+        with path.open("rb") as file:
+            return file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise RecipeError(f"the manifest {path} cannot be read: {error.strerror}", hint="check the path") from error
 
 
 class DirectorySink:

@@ -4,18 +4,30 @@ Where a manifest is, the bundle is whole; two bundles are never mixed.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.bundles import place
 from builder.bundles.contract import Description, Keys, Progress, no_progress
-from builder.bundles.s3_parts import MANIFEST_TYPE, PART_TYPE, S3Sink, below, beside, in_parallel, key_of, store
+from builder.bundles.directory import read_manifest_file
+from builder.bundles.s3_parts import (
+    MANIFEST_TYPE,
+    PART_TYPE,
+    S3Sink,
+    below,
+    beside,
+    in_parallel,
+    key_of,
+    let_ec2_read,
+    store,
+)
 from builder.cloud import buckets, s3
-from builder.cloud.s3 import Bucket, Listed, Stored
+from builder.cloud.s3 import Bucket, Listed
 from builder.errors import BuilderError
-from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest
+from builder.formats.bundle_manifest import BundleManifest
 from builder.formats.manifest_reader import read_manifest
 
 if TYPE_CHECKING:
@@ -40,6 +52,15 @@ class Sent:
     """Bytes."""
     kept: int
     """Bytes that were there already."""
+
+
+class Found(Enum):
+    """What S3 has under a key of the bundle."""
+
+    NOT = "nothing"
+    SAME = "the bundle's own file"
+    KMS = "the bundle's own file, encrypted so that EC2 cannot read it"
+    OTHER = "another file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +98,32 @@ def upload(
     parsed, items, last = _items(manifest, directory or manifest.parent, prefix)
     start = below(prefix)
     present = {key.removeprefix(start): each for key, each in s3.listed(bucket, start, deep=own_prefix).items()}
-    finished = _finished(bucket, prefix, last, present)
+    whole = _compare(bucket, last, present)
+    if whole is Found.OTHER:
+        place.refuse_manifest(bucket, prefix, last.path.name, present)
     _refuse_strangers(bucket, prefix, last.path.name, parsed, present, all_of=own_prefix)
-    wanted = _wanted(bucket, items[first:], present)
-    if not (own_prefix or finished):
-        place.refuse_any(bucket, prefix, [each.path.name for each in wanted if each.path.name in present])
-    closing = with_manifest and (not finished or bool(wanted))
-    if wanted or closing:
-        acl = buckets.readable_acl(bucket, prefix, acl)
+    compared = dict(in_parallel(lambda each: (each.key, _compare(bucket, each, present)), items[first:]))
+    if not (own_prefix or whole is Found.SAME):
+        others = [each.path.name for each in items if compared.get(each.key) is Found.OTHER]
+        place.refuse_any(bucket, prefix, others)
+    wanted = [each for each in items[first:] if compared[each.key] is not Found.SAME]
+    closing = with_manifest and (whole is not Found.SAME or bool(wanted))
+    acl = buckets.readable_acl(bucket, prefix, acl, storing=bool(wanted) or closing)
     total = sum(each.size for each in (*items, last))
     sent = sum(each.size for each in wanted) + last.size * closing
     done = total - sent
     progress(done, total)
-    for size in in_parallel(lambda each: _put(bucket, prefix, each, acl), wanted):
+
+    def send(item: Item) -> int:
+        return _put(bucket, prefix, item, acl, new=item.path.name not in present)
+
+    for size in in_parallel(send, wanted):
         done += size
         progress(done, total)
+    kept = [key for key, found in compared.items() if found is Found.SAME]
+    let_ec2_read(bucket, kept if closing or whole is Found.NOT else [*kept, last.key], acl)
     if closing:
-        _put(bucket, prefix, last, acl)
+        send(last)
         progress(total, total)
     return Sent(location=f"{bucket.name}/{last.key}", manifest=last.key, sent=sent, kept=total - sent)
 
@@ -102,7 +132,7 @@ def upload_manifest(data: bytes, name: str, bucket: Bucket, prefix: str, *, acl:
     """Store a manifest whose parts are there; its key."""
     key = key_of(prefix, name)
     acl = buckets.readable_acl(bucket, prefix, acl)
-    store(bucket, prefix, key, data, sha1=_sha1(data), acl=acl, content_type=MANIFEST_TYPE)
+    store(bucket, prefix, key, data, sha1=_sha1(data), acl=acl, content_type=MANIFEST_TYPE, new=False)
     return key
 
 
@@ -140,11 +170,7 @@ def bundle_to_s3(
 
 def _items(manifest: Path, directory: Path, prefix: str) -> tuple[BundleManifest, list[Item], Item]:
     """The parts as the manifest names them, and the manifest. BuilderError for what is not there or not whole."""
-    try:
-        with manifest.open("rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise BuilderError(f"the manifest {manifest} cannot be read: {error.strerror}") from error
+    data = read_manifest_file(manifest)
     parsed = read_manifest(data)
     items = []
     for part in parsed.parts:
@@ -182,53 +208,36 @@ def _refuse_strangers(
     place.refuse_any(bucket, prefix, sorted(others - ours))
 
 
-def _finished(bucket: Bucket, prefix: str, manifest: Item, present: Mapping[str, Listed]) -> bool:
-    """Whether the manifest is there already. RegionError when another one is."""
-    there = present.get(manifest.path.name)
-    if there is None:
-        return False
-    if there.size != manifest.size or not _holds(s3.stored(bucket, manifest.key), manifest):
-        place.refuse_manifest(bucket, prefix, manifest.path.name, present)
-    return True
-
-
-def _wanted(bucket: Bucket, items: Sequence[Item], present: Mapping[str, Listed]) -> list[Item]:
-    """The items that S3 does not hold yet, asked several at once."""
-
-    def held(item: Item) -> tuple[str, bool]:
-        return item.key, _holds(s3.stored(bucket, item.key), item)
-
-    asked = [each for each in items if each.path.name in present and present[each.path.name].size == each.size]
-    there = {key for key, same in in_parallel(held, asked) if same}
-    return [each for each in items if each.key not in there]
-
-
-def _holds(there: Stored | None, item: Item) -> bool:
-    """Whether S3 has the bytes that the manifest speaks of.
+def _compare(bucket: Bucket, item: Item, present: Mapping[str, Listed]) -> Found:
+    """What S3 has under the item's key.
 
     The SHA-1 that S3 keeps decides. Where it keeps none (another tool sent it) the MD5 does, of a file that is what
-    the manifest says. What is encrypted with KMS is sent again: EC2 could not read it.
+    the manifest says.
     """
-    if there is None or there.kms:
-        return False
-    if there.sha1:
-        return there.sha1 == item.sha1
-    if not there.md5:
-        return False
-    _check(item, _digest(item.path, "sha1"))
-    return _digest(item.path, "md5") == there.md5
+    listed = present.get(item.path.name)
+    there = s3.stored(bucket, item.key) if listed is not None and listed.size == item.size else None
+    if there is None:
+        return Found.NOT if listed is None else Found.OTHER
+    if there.sha1 != item.sha1 and (there.sha1 or not there.md5):
+        return Found.OTHER
+    if not there.sha1:
+        _check(item, _digest(item.path, "sha1"))
+        if _digest(item.path, "md5") != there.md5:
+            return Found.OTHER
+    return Found.KMS if there.kms else Found.SAME
 
 
-def _put(bucket: Bucket, prefix: str, item: Item, acl: str | None) -> int:
+def _put(bucket: Bucket, prefix: str, item: Item, acl: str | None, *, new: bool) -> int:
     """Send a file that is what the manifest says; its size."""
+    said: dict[str, Any] = {"sha1": item.sha1, "acl": acl, "content_type": item.content_type, "new": new}
     if item.size > IN_MEMORY:
         _check(item, _digest(item.path, "sha1"))
         with item.path.open("rb") as body:
-            store(bucket, prefix, item.key, body, sha1=item.sha1, acl=acl, content_type=item.content_type)
+            store(bucket, prefix, item.key, body, **said)
     else:
         data = item.path.read_bytes()
         _check(item, _sha1(data))
-        store(bucket, prefix, item.key, data, sha1=item.sha1, acl=acl, content_type=item.content_type)
+        store(bucket, prefix, item.key, data, **said)
     return item.size
 
 

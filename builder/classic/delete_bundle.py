@@ -57,19 +57,14 @@ def run(options: Options) -> None:
 
 def _delete(options: Options, stored: "Bucket", prefix: str, *, dry_run: bool) -> "Removed":
     from builder.bundles import remove
+    from builder.bundles.directory import read_manifest_file
 
     if options.prefix:
         return remove.delete_named(stored, prefix, options.prefix, dry_run=dry_run)
     path = Path(options.local_manifest or options.manifest)
     if options.manifest and not path.exists() and path.name == options.manifest:
         return remove.delete_bundle(stored, prefix, path.name, dry_run=dry_run)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecipeError(
-            f"the manifest {path} cannot be read: {error.strerror}", hint="check the path, or give -p NAME"
-        ) from error
-    return remove.delete_bundle(stored, prefix, path.name, manifest=data, dry_run=dry_run)
+    return remove.delete_bundle(stored, prefix, path.name, manifest=read_manifest_file(path), dry_run=dry_run)
 
 
 COMMAND = Command(

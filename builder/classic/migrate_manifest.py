@@ -9,7 +9,6 @@ from builder.classic import signer
 from builder.classic.command import Command, Options, enter
 from builder.classic.options import COMMON, CREDENTIALS, REGION, SIGNER, Option
 from builder.cli import output
-from builder.errors import RecipeError
 
 if TYPE_CHECKING:
     from builder.classic.place import Place
@@ -36,9 +35,10 @@ MIGRATE = (
 def run(options: Options) -> None:
     """Write the manifest anew; the original's lines go to stdout."""
     from builder.bundles import migrate
+    from builder.bundles.directory import read_manifest_file
 
     path = Path(options.manifest)
-    data = _read(path)
+    data = read_manifest_file(path)
     for given, kind in ((options.kernel, "kernel"), (options.ramdisk, "ramdisk")):
         if given:
             migrate.check_id(given, kind)
@@ -86,16 +86,6 @@ def _account(data: bytes) -> str | None:
     from builder.formats.manifest_reader import is_encrypted, read_manifest
 
     return None if is_encrypted(data) else read_manifest(data).account.replace("-", "")
-
-
-def _read(path: Path) -> bytes:
-    from builder.formats.bundle_manifest import SIZE_LIMIT
-
-    try:
-        with path.open("rb") as file:
-            return file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise RecipeError(f"the manifest {path} cannot be read: {error.strerror}", hint="check the path") from error
 
 
 COMMAND = Command(

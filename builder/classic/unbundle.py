@@ -12,7 +12,6 @@ from builder.classic.command import Command, Options, enter
 from builder.classic.options import COMMON, CREDENTIALS, PLACE, PROGRESS, YES, Option
 from builder.cli import output
 from builder.cli.meter import Meter
-from builder.errors import RecipeError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -76,17 +75,14 @@ def run(options: Options) -> None:
 def _opened(options: Options, key: "RSAPrivateKey") -> Iterator[tuple[bytes, "PartSource"]]:
     """The manifest's bytes, and where its parts come from."""
     from builder.bundles import fetch
-    from builder.bundles.directory import DirectorySource
+    from builder.bundles.directory import DirectorySource, read_manifest_file
     from builder.bundles.s3_parts import S3Source
     from builder.formats.manifest_reader import open_manifest, read_manifest
 
     target = bucket.address(options.manifest)
     if target is None:
         path = Path(options.manifest)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RecipeError(f"the manifest {path} cannot be read: {error.strerror}", hint="check the path") from error
+        data = read_manifest_file(path)
         parts = read_manifest(open_manifest(data, key)).parts
         yield data, DirectorySource(_source(options, path, parts[0].filename))
         return

@@ -75,12 +75,10 @@ def run(options: Options) -> None:
 
 
 def _manifest(path: Path) -> "BundleManifest":
+    from builder.bundles.directory import read_manifest_file
     from builder.formats.manifest_reader import read_manifest
 
-    try:
-        return read_manifest(path.read_bytes())
-    except OSError as error:
-        raise RecipeError(f"the manifest {path} cannot be read: {error.strerror}", hint="check the path") from error
+    return read_manifest(read_manifest_file(path))
 
 
 def _place(options: Options) -> "Place":

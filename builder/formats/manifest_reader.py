@@ -118,6 +118,8 @@ def _read(data: bytes) -> tuple[_Node, BundleManifest]:
 def _parse(data: bytes) -> _Node:
     if len(data) > SIZE_LIMIT:
         _refuse(f"it has more than the {SIZE_LIMIT} bytes that are read")
+    if is_encrypted(data):
+        _refuse("it is encrypted, as very old tools left it, and not to be read without the private key")
     document = _Node(tag="", attributes={})
     open_nodes = [document]
     texts: list[list[str]] = [[]]

@@ -30,7 +30,7 @@ def register(ec2: Any, s3: Any, bucket: str, bundle: TestBundle) -> str:
 def test_every_writer(ec2: Any, s3: Any, bucket: str, region: Status, keys: Path, writer: Writer) -> None:
     bundle = make_bundle(keys, identity(region.directory).certificate, writer=writer)
     if writer.encrypted:
-        with refused("InvalidManifest", "Invalid AMI manifest: it is not XML"):
+        with refused("InvalidManifest", "Invalid AMI manifest: it is encrypted"):
             register(ec2, s3, bucket, bundle)
     elif writer.objected:
         with refused("InvalidManifest", REFUSALS[writer.objected[0]].message):

@@ -423,6 +423,7 @@ BOMB = "<!DOCTYPE m [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]><manifest>"
     ("change", "said"),
     [
         pytest.param(lambda data: b"", "not XML", id="empty"),
+        pytest.param(lambda data: b"\2" + data, "without the private key", id="encrypted"),
         pytest.param(lambda data: data[:-5], "not XML", id="cut"),
         pytest.param(lambda data: data + b"<x/>", "not XML", id="after-the-root"),
         pytest.param(lambda data: data.decode().encode("utf-16"), "must stand there once", id="utf-16"),
