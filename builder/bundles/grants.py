@@ -6,12 +6,13 @@ What a policy says of it is worked out only as far as that is certain; condition
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from builder.bundles.observed import Bucket, File
 from builder.catalog.ec2_user import EC2_USER
 from builder.errors import BuilderError
-from builder.formats.bucket_policy import allows, statements
+from builder.formats.bucket_policy import allows, is_public, statements
 
 __all__ = ["ec2_may_read", "policy_says"]
 
@@ -26,6 +27,8 @@ _READS = ("READ", "FULL_CONTROL")
 
 def ec2_may_read(bucket: Bucket, key: str, file: File) -> tuple[bool | None, str]:
     """Whether EC2 may read this object, and why not; None when that cannot be known, and why."""
+    if bucket.policy and bucket.restricts_public and _is_public(bucket.policy):
+        return False, "the bucket's policy is public, and its public access block then lets nobody in from outside"
     by_policy = None if bucket.policy is None else policy_says(bucket, key)
     if by_policy == "allow":
         return True, ""
@@ -38,8 +41,8 @@ def ec2_may_read(bucket: Bucket, key: str, file: File) -> tuple[bool | None, str
         return True, ""
     if by_policy == "unclear":
         return None, f"{why}; the bucket's policy may allow it, and cannot be worked out"
-    if granted is None or (by_policy is None and bucket.ownership == ENFORCED):
-        return None, why
+    if granted is None or by_policy is None:
+        return None, f"{why}; the bucket's policy may not be looked at" if by_policy is None else why
     return False, why
 
 
@@ -85,6 +88,12 @@ def _said(statement: Mapping[str, Any], resource: str) -> str:
     if statement.get("Condition"):
         return "unclear"
     return "allow" if allowing else "deny"
+
+
+def _is_public(policy: str) -> bool:
+    with suppress(BuilderError):
+        return is_public(policy)
+    return False
 
 
 def _would_allow(statement: Mapping[str, Any], resource: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from builder.bundles import read
 from builder.bundles.contract import PartSource, Progress, no_progress
 from builder.bundles.directory import DirectorySource
+from builder.bundles.fetch import manifest_names
 from builder.bundles.observed import Bucket, File, KernelImage, Observed, Target
 from builder.bundles.s3_parts import S3Source, beside, key_of
 from builder.cloud import ec2, s3, s3_look
@@ -20,7 +21,10 @@ from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-__all__ = ["Means", "observe_bucket", "observe_directory"]
+__all__ = ["SUFFIXES", "Means", "observe_bucket", "observe_directory"]
+
+SUFFIXES = (".manifest.xml", ".manifest")
+"""What manifests are called; those that are encrypted have the short one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,11 @@ def observe_directory(path: Path, means: Means) -> Observed:
 
 
 def observe_bucket(bucket: s3.Bucket, key: str, images: Client, target: Target, means: Means) -> Observed:
-    """A bundle in S3 by its manifest's key; RegionError when that is not there. `images` is a client of EC2."""
+    """A bundle in S3 by its manifest's key, or by a prefix that has one; `images` is a client of EC2.
+
+    RegionError when nothing is there.
+    """
+    key = _manifest_key(bucket, key)
     plain, encrypted = _opened(s3.read_small(bucket, key, SIZE_LIMIT), means)
     manifest = _read(plain)
     prefix, _, name = key.rpartition("/")
@@ -82,6 +90,21 @@ def observe_bucket(bucket: s3.Bucket, key: str, images: Client, target: Target, 
         **_asked(images, kernel, target),
         **tried,
     )
+
+
+def _manifest_key(bucket: s3.Bucket, key: str) -> str:
+    """The key itself, or that of the one manifest below it. RecipeError when there are several."""
+    prefix = key.rstrip("/")
+    if key.endswith(SUFFIXES):
+        return key
+    names = manifest_names(bucket, prefix)
+    if len(names) > 1:
+        raise RecipeError(
+            f"s3://{bucket.name}/{prefix} holds {len(names)} manifests",
+            detail="\n".join(names[:10]),
+            hint="name the manifest itself",
+        )
+    return key_of(prefix, names[0]) if names else key
 
 
 def _opened(data: bytes, means: Means) -> tuple[bytes, bool]:
@@ -157,6 +180,7 @@ def _bucket(bucket: s3.Bucket) -> Bucket:
         partition=facts.partition,
         ownership=facts.ownership,
         ignores_public=facts.ignores_public,
+        restricts_public=facts.restricts_public,
         policy=facts.policy,
     )
 

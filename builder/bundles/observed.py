@@ -57,6 +57,8 @@ class Bucket:
     """Object Ownership; "" when none is set, which is as ObjectWriter; None when it may not be asked."""
     ignores_public: bool | None = None
     """Whether the public access block makes public access control lists count for nothing."""
+    restricts_public: bool | None = None
+    """Whether the public access block keeps all others out as soon as the policy is public."""
     policy: str | None = None
     """The policy's JSON; "" when there is none."""
 

@@ -10,7 +10,7 @@ __all__ = ["Image", "Manifest", "Stored", "parse"]
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _PART = re.compile(r".+\.part\.[0-9]+")
-_SUFFIXES = (".manifest.xml", ".manifest")
+_SUFFIXES = (".manifest.xml", ".manifest")  # the short one is that of encrypted manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

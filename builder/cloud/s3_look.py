@@ -29,6 +29,7 @@ class BucketFacts:
     partition: str
     ownership: str | None
     ignores_public: bool | None
+    restricts_public: bool | None
     policy: str | None
 
 
@@ -57,7 +58,8 @@ def look_at_bucket(bucket: Bucket) -> BucketFacts:
         region=region,
         partition=str(bucket.client.meta.partition),
         ownership=None if controls is None else next((each["ObjectOwnership"] for each in rules), ""),
-        ignores_public=None if block is None else _ignores(block),
+        ignores_public=_blocks(block, "IgnorePublicAcls"),
+        restricts_public=_blocks(block, "RestrictPublicBuckets"),
         policy=None if policy is None else policy.get("Policy", ""),
     )
 
@@ -100,8 +102,8 @@ def _asked(bucket: Bucket, operation: str, **more: str) -> Mapping[str, Any] | N
     return answer
 
 
-def _ignores(block: Mapping[str, Any]) -> bool:
-    return bool(block.get("PublicAccessBlockConfiguration", {}).get("IgnorePublicAcls"))
+def _blocks(answer: Mapping[str, Any] | None, member: str) -> bool | None:
+    return None if answer is None else bool(answer.get("PublicAccessBlockConfiguration", {}).get(member))
 
 
 def _object(bucket: Bucket, key: str) -> ObjectFacts | None:

@@ -44,7 +44,9 @@ FILES = {
     for name, size, sha1 in zip(NAMES, (PART_SIZE, PART_SIZE, LAST), SHA1, strict=True)
 }
 MANIFEST_FILE = {"web.manifest.xml": File(size=2000, encryption="AES256", grants=GRANTED)}
-BUCKET = Bucket(name="b", region="us-east-1", ownership="ObjectWriter", ignores_public=True, policy="")
+BUCKET = Bucket(
+    name="b", region="us-east-1", ownership="ObjectWriter", ignores_public=True, restricts_public=False, policy=""
+)
 
 
 def text_of(manifest: BundleManifest) -> bytes:

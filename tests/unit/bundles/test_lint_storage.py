@@ -46,6 +46,8 @@ NO_LISTS = "the bucket allows no access control lists (BucketOwnerEnforced), and
 UNCLEAR = "the bucket's policy may allow it, and cannot be worked out"
 PUBLIC = (("http://acs.amazonaws.com/groups/global/AllUsers", "READ"),)
 IGNORED = "it is public-read, and the bucket's public access block makes that count for nothing"
+UNSEEN = "the bucket's policy may not be looked at"
+RESTRICTED = "the bucket's policy is public, and its public access block then lets nobody in from outside"
 ALL = "this and 3 more: {}".format
 
 # What is changed of what was observed, and what is said.
@@ -154,8 +156,20 @@ STORED: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str]]]] = [
     (
         "enforced, policy unknown",
         {"bucket": replace(ENFORCED, policy=None)},
-        [("note", "access-unknown", "web.manifest.xml", ALL(NO_LISTS))],
+        [("note", "access-unknown", "web.manifest.xml", ALL(f"{NO_LISTS}; {UNSEEN}"))],
     ),
+    (
+        "private, policy unknown",
+        {**every(grants=()), "bucket": replace(BUCKET, policy=None)},
+        [("note", "access-unknown", "web.manifest.xml", ALL(f"{NO_LIST}; {UNSEEN}"))],
+    ),
+    ("granted, policy unknown", {"bucket": replace(BUCKET, policy=None)}, []),
+    (
+        "public policy, restricted",
+        {"bucket": replace(ENFORCED, policy=policy("Allow", Principal="*"), restricts_public=True)},
+        [("error", "access", "web.manifest.xml", ALL(RESTRICTED))],
+    ),
+    ("policy for EC2, restricted", {"bucket": replace(ENFORCED, policy=policy("Allow"), restricts_public=True)}, []),
     ("policy", {"bucket": replace(ENFORCED, policy=policy("Allow"))}, []),
     ("policy for all", {"bucket": replace(ENFORCED, policy=policy("Allow", Principal="*", Action="s3:Get*"))}, []),
     (
