@@ -75,12 +75,11 @@ def run(options: Options) -> None:
     path = Path(options.image)
     if path == STDIN and options.prefix is None:
         raise RecipeError("an image from standard input has no name", hint="give the bundle one with -p")
-    place = places.find(options, "s3")
-    by = signer.load(options, place)
-    said = describe(options, by.account, options.prefix or path.name)
     limit = None if options.size_checks is False else SIZE_LIMIT
     with open_image(path, options.image_size, limit=limit) as image:
-        store(options, place, image, said, by)
+        place = places.find(options, "s3")
+        by = signer.load(options, place)
+        store(options, place, image, describe(options, by.account, options.prefix or path.name), by)
     output.result(f"{COMMAND.name} complete.")
 
 

@@ -217,6 +217,12 @@ def _read(option: Option, given: Any) -> Any:
 
 def _variables(command: Command) -> str:
     rows = [(name, f"stands in for {each.names[0]}") for each in command.options for name in each.variables]
+    named = {each.name for each in command.options}
+    if "region" in named:
+        rows += [("S3_URL, EC2_URL", "the address to talk to, where no option says which")]
+        rows += [("AMI_FACTORY_REGION", "the region, where they are not set either; else it is the local one")]
+    if "access_key" in named:
+        rows += [("AWS_PROFILE, ...", "without an access key: what every tool of AWS reads")]
     return output.table(rows, indent="  ")
 
 

@@ -105,7 +105,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
     [
         "check", "lock", "plan", "build", "verify", "explain", "provenance", "shell", "logs", "doctor",
         "recipe new", "recipe schema", "store list", "store gc", "store verify",
-        "region start", "region stop", "region status", "region reset",
+        "region start", "region stop", "region status", "region env", "region reset",
     ],
 )  # fmt: skip
 def test_help(verb: str, full_desk: tuple[Desk, Plan], rewrite_golden: bool) -> None:
