@@ -24,6 +24,8 @@ from builder.region.control import Status
 from builder.region.identity import identity
 from tests.support import bundles
 from tests.support.bundles import TestBundle, Writer, make_bundle
+from tests.support.desk import Desk
+from tests.support.regions import client
 
 KERNELS = (KernelImage(id="aki-919dcaf8", region="local", architecture="x86_64"),)
 
@@ -231,3 +233,39 @@ def test_deep_reads_everything(region: Status, s3: Any, ec2: Any, bucket: str, w
     shallow = look(s3, ec2, bucket, made, target, means(made, region, deep=False))
     assert ids(shallow, errors=True) == ""
     assert ids(look(s3, ec2, bucket, made, target, means(made, region)), errors=True) == "contents"
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Its own region, an address in every form, and exit codes."""
+    desk = Desk(path=tmp_path)
+    for name in ("home", "tmp"):
+        (tmp_path / name).mkdir()
+    try:
+        endpoint = desk.run("region", "start").stdout.strip()
+        own = identity(tmp_path / "state/ami-factory/region")
+        made = make_bundle(tmp_path / "user", own.certificate)
+        place = client("s3", endpoint)
+        place.create_bucket(Bucket="images", ObjectOwnership="BucketOwnerPreferred")
+        put(place, "images", made)
+        key = f"images/p/{made.manifest_name}"
+        keys = ("--certificate", str(made.user_certificate), "--private-key", str(made.user_key))
+        for subject in (f"s3://{key}", key, "s3://images/p", "images/p/"):
+            done = desk.run("verify", subject, *keys, "--deep")
+            told = f"{key}: nothing to say; the local region would take it, as far as can be seen\n"
+            assert (done.code, done.stdout, done.stderr) == (0, told, "")
+
+        place.put_object_acl(Bucket="images", Key=f"p/{made.manifest_name}", ACL="private")
+        done = desk.run("verify", f"s3://{key}", *keys, "--deep", "--json")
+        assert [(each["id"], each["where"]) for each in done.document["findings"]] == [("access", made.manifest_name)]
+        assert done.code == 1
+
+        put(place, "images", replace(made, name="other", manifest=b"<manifest/>"))
+        done = desk.run("verify", "images/p")
+        assert (done.code, done.stderr.splitlines()[0]) == (2, "error: s3://images/p holds 2 manifests")
+        done = desk.run("verify", "images/q/web.manifest.xml")
+        assert (done.code, done.stderr.splitlines()[0]) == (
+            4,
+            "error: s3://images/q/web.manifest.xml: GetObject was refused: NoSuchKey",
+        )
+    finally:
+        assert desk.run("region", "stop").code == 0
