@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
-VERSION = 1
-SCHEMA = """
+# What makes a database of format N one of format N + 1: entry N. A new one goes through all of them.
+FORMATS = (
+    """
 CREATE TABLE buckets (
     name TEXT PRIMARY KEY, created TEXT NOT NULL, ownership TEXT NOT NULL, public_access TEXT, acl TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -51,14 +52,47 @@ CREATE UNIQUE INDEX images_by_name ON images (owner, name) WHERE state = 'availa
 CREATE INDEX pieces_by_blob ON pieces (blob);
 CREATE INDEX parts_by_blob ON parts (blob);
 CREATE INDEX uploads_by_bucket ON uploads (bucket, key);
-"""
-# Came after the first regions were made; theirs get it too.
-ADDED = """
+""",
+    """
 CREATE TABLE IF NOT EXISTS settings (
     bucket TEXT NOT NULL REFERENCES buckets ON DELETE CASCADE, name TEXT NOT NULL, document TEXT NOT NULL,
     PRIMARY KEY (bucket, name)
 ) WITHOUT ROWID;
-"""
+CREATE TABLE key_pairs (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    public_key TEXT NOT NULL, created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE security_groups (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE security_group_rules (
+    id TEXT PRIMARY KEY, security_group TEXT NOT NULL REFERENCES security_groups ON DELETE CASCADE,
+    protocol TEXT NOT NULL, from_port INTEGER NOT NULL, to_port INTEGER NOT NULL,
+    cidr TEXT, source_group TEXT REFERENCES security_groups, description TEXT,
+    CHECK ((cidr IS NULL) <> (source_group IS NULL))
+) WITHOUT ROWID;
+CREATE TABLE reservations (
+    id TEXT PRIMARY KEY, created TEXT NOT NULL, client_token TEXT UNIQUE, request TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE instances (
+    id TEXT PRIMARY KEY, reservation TEXT NOT NULL REFERENCES reservations, position INTEGER NOT NULL,
+    image TEXT NOT NULL, key_pair TEXT, state TEXT NOT NULL, launched TEXT NOT NULL, ended TEXT,
+    private_address TEXT NOT NULL, public_address TEXT NOT NULL, mac TEXT NOT NULL, ports TEXT NOT NULL,
+    reason_code TEXT, reason TEXT, transition TEXT NOT NULL, record TEXT NOT NULL, user_data BLOB
+) WITHOUT ROWID;
+CREATE TABLE instance_groups (
+    instance TEXT NOT NULL REFERENCES instances ON DELETE CASCADE,
+    security_group TEXT NOT NULL REFERENCES security_groups, PRIMARY KEY (instance, security_group)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX instances_by_private_address ON instances (private_address) WHERE state <> 'terminated';
+CREATE UNIQUE INDEX instances_by_public_address ON instances (public_address) WHERE state <> 'terminated';
+CREATE INDEX rules_by_security_group ON security_group_rules (security_group);
+CREATE INDEX rules_by_source_group ON security_group_rules (source_group);
+CREATE INDEX instances_by_reservation ON instances (reservation);
+CREATE INDEX instances_by_security_group ON instance_groups (security_group);
+""",
+)
+VERSION = len(FORMATS)
 # Blobs that a transaction let go of; rows that go by cascade fire triggers too.
 RELEASED = """
 CREATE TEMP TABLE released (blob TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -125,12 +159,12 @@ class State:
         self._sweep()
 
     def _migrate(self) -> None:
+        """Bring a database of an older format to this one, one format at a time, each whole or not at all."""
         found = self._database.execute("PRAGMA user_version").fetchone()["user_version"]
-        if found not in (0, VERSION):
+        if found > VERSION:
             raise RuntimeError(f"the region's database has format {found}, this program writes {VERSION}: reset it")
-        if found == 0:
-            self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        self._database.executescript(ADDED)
+        for number in range(found, VERSION):
+            self._database.executescript(f"BEGIN; {FORMATS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
 
     def _sweep(self) -> None:
         """Remove what requests left that were cut off by the end of the process."""
