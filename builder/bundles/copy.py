@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from builder.bundles import fetch, place
 from builder.bundles.contract import Progress, no_progress
-from builder.bundles.s3_parts import beside, in_parallel, key_of
+from builder.bundles.s3_parts import beside, in_parallel, key_of, let_ec2_read
 from builder.bundles.send import ACL
 from builder.cloud import buckets, s3
 from builder.cloud.s3 import Bucket, Listed
@@ -54,6 +54,7 @@ def copy_parts(
             )
         return found.size, found.size
 
+    let_ec2_read(target, [key_of(prefix, name) for name in held], acl)
     done = sent = 0
     for size, moved in in_parallel(copied, parsed.parts):
         done += size

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, TypeVar
 
 from builder.bundles.contract import PartDigest
+from builder.catalog.ec2_user import EC2_USER
 from builder.cloud import buckets, s3, session
 from builder.cloud.s3 import Bucket
 from builder.errors import BuilderError
@@ -21,6 +22,7 @@ R = TypeVar("R")
 
 PART_TYPE = "application/octet-stream"
 MANIFEST_TYPE = "application/xml"
+_EVERYBODY = "http://acs.amazonaws.com/groups/global/AllUsers"
 CONNECTIONS = 4
 """Parts that are on their way at once."""
 BUFFERS = CONNECTIONS + 2
@@ -57,12 +59,40 @@ def store(
     sha1: str,
     acl: str | None,
     content_type: str,
+    new: bool = True,
 ) -> None:
-    """Put a file of a bundle. RegionError with the remedies where the bucket takes no access lists."""
+    """Put a file of a bundle. RegionError with the remedies where the bucket takes no access lists.
+
+    Taken when it is `new` and another file came to be there meanwhile: two bundles are never mixed, not even when they
+    are sent at the same time. The same file may be there: a try of our own whose answer was lost.
+    """
     try:
-        s3.put(bucket, key, body, sha1=sha1, acl=acl, content_type=content_type)
+        s3.put(bucket, key, body, sha1=sha1, acl=acl, content_type=content_type, new=new)
     except s3.AclsRefused as error:
         raise buckets.no_acls(bucket, prefix, acl or "") from error
+    except s3.Taken as error:
+        there = s3.stored(bucket, key)
+        if there is None or there.sha1 != sha1:
+            raise s3.Taken(
+                f"another bundle is being put below s3://{bucket.name}/{below(prefix)}",
+                detail=f"{error.brief}, with other bytes; it was not a moment ago.",
+                hint="two bundles must not be mixed: use another prefix",
+            ) from error
+
+
+def let_ec2_read(bucket: Bucket, keys: Sequence[str], acl: str | None) -> None:
+    """Give objects that were there already the access list that lets EC2 read them, where they have it not."""
+    reader = {"aws-exec-read": EC2_USER, "public-read": _EVERYBODY}.get(acl or "")
+    if acl is None or reader is None:
+        return
+
+    def ensure(key: str) -> None:
+        found = s3.readers(bucket, key)
+        if found is not None and reader not in found:
+            s3.set_acl(bucket, key, acl)
+
+    for _ in in_parallel(ensure, keys):
+        pass
 
 
 def beside(bucket: Bucket, prefix: str) -> dict[str, s3.Listed]:
@@ -149,6 +179,8 @@ class S3Sink:
                 body = buffer if length == len(buffer) else buffer[:length]
                 store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=PART_TYPE)
         except BaseException as error:
+            if isinstance(error, s3.Taken):
+                self._sent.remove(key)  # somebody else's
             self._failure = self._failure or error
             self._stopped.set()
             raise

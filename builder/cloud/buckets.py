@@ -56,15 +56,17 @@ def region_of_location(constraint: str | None) -> str:
     return {"": "us-east-1", "US": "us-east-1", "EU": "eu-west-1"}.get(constraint or "", constraint or "")
 
 
-def readable_acl(bucket: Bucket, prefix: str, acl: str | None) -> str | None:
+def readable_acl(bucket: Bucket, prefix: str, acl: str | None, *, storing: bool = True) -> str | None:
     """The canned list to send with every object below `prefix` so that EC2 can read it, or None when a policy of the
     bucket lets it.
 
     Asked before anything is sent. RegionError, with what to do, when EC2 could not read what is stored there. Who may
-    not look at the bucket's settings is not stopped: the first object tells then.
+    not look at the bucket's settings is not stopped: the first object tells then. Unless something is to be stored
+    (`storing`) it does not matter how the bucket would encrypt it.
     """
     with answers(bucket.client, f"the bucket {bucket.name}"):
-        _refuse_kms(bucket)
+        if storing:
+            _refuse_kms(bucket)
         if acl is None:
             return None
         if _ownership(bucket) == _ENFORCED:

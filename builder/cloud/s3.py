@@ -21,7 +21,12 @@ DELETED_AT_ONCE = 1000
 
 MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NotFound"}
 _FORBIDDEN = {"403", "AccessDenied"}
+_TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
 _BROKEN = (HTTPClientError, ConnectionError, IncompleteReadError)
+
+
+class Taken(RegionError):
+    """Something else came to be under that key meanwhile."""
 
 
 class AclsRefused(RegionError):
@@ -108,22 +113,52 @@ def stored(bucket: Bucket, key: str) -> Stored | None:
 
 
 def put(
-    bucket: Bucket, key: str, body: bytes | bytearray | BinaryIO, *, sha1: str, acl: str | None, content_type: str
+    bucket: Bucket,
+    key: str,
+    body: bytes | bytearray | BinaryIO,
+    *,
+    sha1: str,
+    acl: str | None,
+    content_type: str,
+    new: bool = False,
 ) -> None:
     """Store an object in one piece; S3 checks its SHA-1 on arrival and keeps it. An object is there whole or not.
 
-    `acl` is a canned list, or None where the bucket's policy says who may read.
+    `acl` is a canned list, or None where the bucket's policy says who may read. With `new` nothing that is there is
+    replaced: Taken, then.
     """
-    access = {} if acl is None else {"ACL": acl}
+    request = {**bucket.address, "Key": key, "Body": body, "ContentType": content_type}
+    request |= {"ChecksumSHA1": to_base64(sha1)} | ({} if acl is None else {"ACL": acl})
     with answers(bucket.client, f"s3://{bucket.name}/{key}"):
         try:
-            bucket.client.put_object(
-                **bucket.address, **access, Key=key, Body=body, ContentType=content_type, ChecksumSHA1=to_base64(sha1)
-            )
+            bucket.client.put_object(**request, **({"IfNoneMatch": "*"} if new else {}))
         except ClientError as error:
             if code_of(error) == "AccessControlListNotSupported":
                 raise AclsRefused(f"the bucket {bucket.name} does not allow ACLs") from error
+            if new and code_of(error) in _TAKEN:
+                raise Taken(f"s3://{bucket.name}/{key} is there already") from error
             raise
+
+
+def readers(bucket: Bucket, key: str) -> frozenset[str] | None:
+    """Whom an object's access list lets read it: canonical users and groups. None when it may not be looked at."""
+    with answers(bucket.client, f"s3://{bucket.name}/{key}"):
+        try:
+            grants = bucket.client.get_object_acl(**bucket.address, Key=key).get("Grants", ())
+        except ClientError as error:
+            if code_of(error) in _FORBIDDEN:
+                return None
+            raise
+    return frozenset(
+        str(each["Grantee"].get("ID") or each["Grantee"].get("URI"))
+        for each in grants
+        if each["Permission"] in ("READ", "FULL_CONTROL")
+    )
+
+
+def set_acl(bucket: Bucket, key: str, acl: str) -> None:
+    with answers(bucket.client, f"s3://{bucket.name}/{key}"):
+        bucket.client.put_object_acl(**bucket.address, Key=key, ACL=acl)
 
 
 def read(bucket: Bucket, key: str, *, start: int, length: int, etag: str) -> Iterator[bytes]:

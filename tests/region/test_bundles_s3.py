@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from builder.bundles import copy, fetch, remove, send
+from builder.bundles import copy, fetch, read, remove, send, write
 from builder.bundles.contract import Description, Keys
+from builder.bundles.image import open_image
 from builder.bundles.s3_parts import BUFFERS, S3Sink, S3Source
 from builder.cloud import buckets, s3, session
 from builder.cloud.s3 import Bucket
@@ -104,6 +105,26 @@ def bundle_of(names: tuple[str, ...], contents: tuple[bytes, ...], name: str = "
     return {**dict(zip(names, contents, strict=True)), f"{name}.manifest.xml": text}
 
 
+class Deadly:
+    """A progress that kills its own process at the sixth call."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._calls += 1
+        if self._calls == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(region: Status, bucket: Bucket, path: Path, work: Callable[[Bucket], object]) -> None:
+    """Do work that is killed, in a process of its own, whose connections are its own too."""
+    child = FORK.Process(target=lambda: work(replace(bucket, client=client_of(region.endpoint_url, path))))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+
+
 def under(bucket: Bucket, prefix: str = "") -> dict[str, bytes]:
     return {
         key.removeprefix(prefix): bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
@@ -145,20 +166,10 @@ class TestUpload:
         assert send.upload(local, images, "").kept == 0
         assert under(images) == {**bundle.files(), **in_directory(other.parent)}
 
-    def test_killed_and_run_again(self, images: Bucket, local: Path, bundle: TestBundle) -> None:
-        def killed() -> None:
-            calls = iter(range(100))
-
-            def stop(done: int, total: int) -> None:
-                if next(calls) == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            send.upload(local, images, "web", progress=stop)
-
-        child = FORK.Process(target=killed)
-        child.start()
-        child.join(60)
-        assert child.exitcode == -signal.SIGKILL
+    def test_killed_and_run_again(
+        self, region: Status, images: Bucket, local: Path, bundle: TestBundle, tmp_path: Path
+    ) -> None:
+        killed(region, images, tmp_path, lambda fresh: send.upload(local, fresh, "web", progress=Deadly()))
         left = under(images, "web/")
         assert left.items() <= bundle.parts.items()
         assert len(left) >= 5
@@ -195,6 +206,16 @@ class TestUpload:
         images.client.put_object(Bucket=images.name, Key="web/other (1).part.2", Body=b"two")
         assert send.upload(manifest, images, "web").kept == 3
         assert under(images, "web/") == files
+
+    def test_what_another_tool_sent_where_ec2_could_not_read_it(
+        self, images: Bucket, local: Path, bundle: TestBundle, ec2: Any
+    ) -> None:
+        for name, data in bundle.files().items():
+            images.client.put_object(Bucket=images.name, Key=f"web/{name}", Body=data)
+        sent = send.upload(local, images, "web")
+        assert sent.sent == 0
+        assert {frozenset(readers(images, each)) for each in s3.listed(images, "")} == {frozenset({"za-team"})}
+        ec2.register_image(Name=f"opened-{secrets.token_hex(4)}", ImageLocation=sent.location)
 
     @pytest.mark.parametrize("public", [True, False])
     def test_large_parts_are_streamed(self, images: Bucket, tmp_path: Path, public: bool) -> None:
@@ -274,6 +295,30 @@ class TestNeverTwoBundles:
         with pytest.raises(RegionError, match="objects that are not of this bundle"):
             send.upload(other, images, "web")
         assert under(images) == before
+
+    def test_two_at_the_same_time(self, images: Bucket, local: Path, other: Path, bundle: TestBundle) -> None:
+        """The second begins when the first has looked and found nothing."""
+        calls = iter(range(100))
+
+        def second(done: int, total: int) -> None:
+            if next(calls) == 0:
+                send.upload(other, images, "web")
+
+        with pytest.raises(RegionError, match=f"another bundle is being put below s3://{images.name}/web/"):
+            send.upload(local, images, "web", progress=second)
+        assert under(images, "web/").items() >= in_directory(other.parent).items()
+        with pytest.raises(RegionError, match="is the manifest of another bundle"):
+            send.upload(local, images, "web")
+
+    def test_the_same_one_twice_at_the_same_time(self, images: Bucket, local: Path, bundle: TestBundle) -> None:
+        calls = iter(range(100))
+
+        def second(done: int, total: int) -> None:
+            if next(calls) == 0:
+                send.upload(local, images, "web")
+
+        send.upload(local, images, "web", progress=second)
+        assert under(images, "web/") == bundle.files()
 
     def test_stale_parts(self, images: Bucket, local: Path) -> None:
         images.client.put_object(Bucket=images.name, Key="web/disk.img.part.77", Body=b"")
@@ -398,20 +443,13 @@ class TestDownload:
         fetch.download(there, "web", bundle.manifest_name, here)
         assert in_directory(here) == bundle.files()
 
-    def test_killed_and_run_again(self, there: Bucket, here: Path, bundle: TestBundle) -> None:
-        def killed() -> None:
-            calls = iter(range(100))
+    def test_killed_and_run_again(
+        self, region: Status, there: Bucket, here: Path, bundle: TestBundle, tmp_path: Path
+    ) -> None:
+        def fetched(fresh: Bucket) -> None:
+            fetch.download(fresh, "web", bundle.manifest_name, here, progress=Deadly())
 
-            def stop(done: int, total: int) -> None:
-                if next(calls) == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            fetch.download(there, "web", bundle.manifest_name, here, progress=stop)
-
-        child = FORK.Process(target=killed)
-        child.start()
-        child.join(60)
-        assert child.exitcode == -signal.SIGKILL
+        killed(region, there, tmp_path, fetched)
         assert [each.name for each in here.iterdir()] == [f".{bundle.manifest_name}.fetching"]
         told: list[int] = []
         fetch.download(there, "web", bundle.manifest_name, here, progress=lambda done, total: told.append(done))
@@ -639,9 +677,6 @@ SAID = Description(name="disk.img", account=ACCOUNT, architecture="x86_64")
 
 class TestStraightToS3:
     def test_whole_and_readable(self, images: Bucket, keys: Keys, tmp_path: Path) -> None:
-        from builder.bundles import read
-        from builder.bundles.image import open_image
-
         path = tmp_path / "disk.img"
         path.write_bytes(secrets.token_bytes(45 * MIB))
         with open_image(path) as image:
@@ -691,15 +726,24 @@ class TestStraightToS3:
             send.bundle_to_s3(Image(size=MIB), SAID, keys, images, "web")  # type: ignore[arg-type]
         assert set(under(images)) == {"web/disk.img.part.3"}
 
-    def test_killed_it_leaves_no_manifest(self, images: Bucket, keys: Keys) -> None:
-        def killed() -> None:
-            image = Image(size=60 * MIB, middle=lambda: os.kill(os.getpid(), signal.SIGKILL))
-            send.bundle_to_s3(image, SAID, keys, images, "web")  # type: ignore[arg-type]
+    def test_another_bundle_comes_meanwhile(self, images: Bucket, keys: Keys) -> None:
+        """What was sent is removed again, the other's is not."""
 
-        child = FORK.Process(target=killed)
-        child.start()
-        child.join(60)
-        assert child.exitcode == -signal.SIGKILL
+        key = f"web/{write.stream_names('disk.img', 90 * MIB)[6]}"
+
+        def other() -> None:
+            images.client.put_object(Bucket=images.name, Key=key, Body=b"other")
+
+        with pytest.raises(RegionError, match="another bundle is being put below"):
+            send.bundle_to_s3(Image(size=90 * MIB, middle=other), SAID, keys, images, "web")  # type: ignore[arg-type]
+        assert under(images) == {key: b"other"}
+
+    def test_killed_it_leaves_no_manifest(self, region: Status, images: Bucket, keys: Keys, tmp_path: Path) -> None:
+        def bundled(fresh: Bucket) -> None:
+            image = Image(size=60 * MIB, middle=lambda: os.kill(os.getpid(), signal.SIGKILL))
+            send.bundle_to_s3(image, SAID, keys, fresh, "web")  # type: ignore[arg-type]
+
+        killed(region, images, tmp_path, bundled)
         left = set(under(images))
         assert not any(key.endswith(".xml") for key in left)
         if left:

@@ -16,12 +16,14 @@ from builder.cloud.s3 import (
     Bucket,
     Listed,
     Stored,
+    Taken,
     copy,
     delete,
     holds_all,
     listed,
     put,
     read_small,
+    readers,
     stored,
 )
 from builder.errors import RegionError
@@ -85,6 +87,28 @@ def test_put(stubbed: Stubbed, acl: str | None) -> None:
     stub.add_client_error("put_object", "AccessControlListNotSupported")
     with pytest.raises(AclsRefused):
         put(bucket(client), "k", CONTENT, sha1=SHA1, acl=acl, content_type="x/y")
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_put_replaces_nothing(stubbed: Stubbed, code: str) -> None:
+    client, stub = stubbed("s3")
+    request = {**OURS, "Key": "k", "Body": ANY, "ContentType": "x/y", "ChecksumSHA1": CHECKSUM, "IfNoneMatch": "*"}
+    stub.add_client_error("put_object", code, expected_params=request)
+    with pytest.raises(Taken, match="s3://images/k is there already"):
+        put(bucket(client), "k", CONTENT, sha1=SHA1, acl=None, content_type="x/y", new=True)
+
+
+def test_readers(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3")
+    request = {**OURS, "Key": "k"}
+    grants = [
+        {"Grantee": {"Type": "CanonicalUser", "ID": "me"}, "Permission": "FULL_CONTROL"},
+        {"Grantee": {"Type": "CanonicalUser", "ID": "she"}, "Permission": "WRITE_ACP"},
+        {"Grantee": {"Type": "Group", "URI": "all"}, "Permission": "READ"},
+    ]
+    stub.add_response("get_object_acl", {"Grants": grants}, request)
+    stub.add_client_error("get_object_acl", "AccessDenied", expected_params=request)
+    assert (readers(bucket(client), "k"), readers(bucket(client), "k")) == ({"me", "all"}, None)
 
 
 class Breaking(io.BytesIO):

@@ -82,6 +82,7 @@ def sent(stub: Stubber, name: str, data: bytes) -> None:
         "Key": f"{PREFIX}/{name}",
         "Body": ANY,
         "ACL": "aws-exec-read",
+        "IfNoneMatch": "*",
         "ContentType": "application/xml" if name.endswith(".xml") else "application/octet-stream",
         "ChecksumSHA1": base64.b64encode(hashlib.sha1(data).digest()).decode(),
     }
