@@ -55,12 +55,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EIO)
 NO_SPACE = "No space left on device"
 """What a program says that meets a full disk: strerror(ENOSPC), which C.UTF-8 does not translate."""
-SPACE_HINT = "free some space (ami-factory store gc), or use another place with --store"
+SPACE_HINT = "free some space (ami-factory store gc), or use another place: --store, or -d of the ec2-* commands"
 
 
 def of_the_disk(error: OSError) -> HostError | None:
     """What a full or read-only disk answered, as the one error that a user meets; None for any other failure."""
     if error.errno not in (*_FULL, *_CLOSED):
         return None
-    hint = SPACE_HINT if error.errno in _FULL else "see who may write there, or use another place with --store"
+    hint = (
+        SPACE_HINT
+        if error.errno in _FULL
+        else "see who may write there, or use another place: --store, or -d of the ec2-* commands"
+    )
     return HostError(f"{error.filename or 'the disk'}: {error.strerror}", hint=hint)

@@ -1,13 +1,14 @@
 """ec2-migrate-manifest: a bundle that was made for one region, made good for another."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from builder.classic import place as places
 from builder.classic import signer
 from builder.classic.command import Command, Options, enter
-from builder.classic.options import COMMON, CREDENTIALS, REGION, SIGNER, Option
+from builder.classic.options import COMMON, CREDENTIALS, PROFILE, REGION, SIGNER, Option
 from builder.cli import output
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MIGRATE = (
     Option(names=("--no-mapping",), help="Do not ask EC2 for the new region's kernel and RAM disk."),
     *CREDENTIALS,
     REGION,
+    PROFILE,
     Option(names=("--url", "--ec2-url"), value="URL", help="Another EC2 service.", heading="where"),
     *COMMON,
 )
@@ -78,7 +80,7 @@ def _regions(place: "Place", target: "Client") -> Iterator[tuple[str, "Client"]]
 
     for name in region_names(target) if place.given_url is None and not place.is_local else ():
         if name != place.region:
-            yield name, places.Place(region=name, credentials=place.credentials, say=place.say).client("ec2")
+            yield name, replace(place, region=name).client("ec2")
 
 
 def _account(data: bytes) -> str | None:

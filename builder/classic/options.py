@@ -132,8 +132,15 @@ REGION = Option(
     help="`local`, or an AWS region such as us-east-1.",
     heading="where",
 )
+PROFILE = Option(
+    names=("--profile",),
+    value="NAME",
+    help="A profile of AWS's configuration, in place of a key.",
+    heading=_CREDENTIALS,
+)
 PLACE = (
     REGION,
+    PROFILE,
     Option(names=("--url",), value="URL", help="Another S3 service, or the local region's address.", heading="where"),
 )
 BUCKET = Option(
@@ -250,6 +257,7 @@ API_CREDENTIALS = (
 API = (
     *API_CREDENTIALS,
     REGION,
+    PROFILE,
     Option(names=("-U", "--url"), value="URL", help="Another EC2 service; --region counts before it.", heading="where"),
     Option(names=("-D", "--auth-dry-run", "--dry-run"), help="Only ask for the right to do it.", called="dry_run"),
     *(

@@ -42,6 +42,7 @@ class Place:
     say: Callable[[str], None] | None = None
     """Where requests are told, for --debug."""
     profile: str | None = None
+    """Of AWS's configuration."""
 
     @cached_property
     def endpoint_url(self) -> str | None:
@@ -95,7 +96,13 @@ def find(options: Options, service: Literal["s3", "ec2"], *, location: str = "")
         getattr(options, "region", None), getattr(options, "url", None), os.environ, service, location=location
     )
     debug = _debug if options.debug else None
-    place = Place(region=region, given_url=url, credentials=credentials(options), say=debug)
+    place = Place(
+        region=region,
+        given_url=url,
+        credentials=credentials(options, local=region == LOCAL),
+        say=debug,
+        profile=getattr(options, "profile", None),
+    )
     if place.is_local:
         output.say("region: local (emulated)")
     if debug:
@@ -128,15 +135,18 @@ def choose(
     return find_region(environment.get("AMI_FACTORY_REGION") or LOCAL).name, None
 
 
-def credentials(options: Options) -> "Credentials | None":
-    """Those of -a and -s or of their variables; None leaves it to botocore (AWS_ACCESS_KEY_ID, profiles, roles)."""
+def credentials(options: Options, *, local: bool) -> "Credentials | None":
+    """Those of -a and -s or of their variables; None leaves it to botocore (--profile, AWS_ACCESS_KEY_ID, roles).
+
+    The words that `ami-factory region env` sets are for the local region, and no key of AWS's.
+    """
     key, secret = getattr(options, "access_key", None), getattr(options, "secret_key", None)
     if bool(key) != bool(secret):
         raise RecipeError(
             f"the {'secret access key' if key else 'access key id'} is missing: they belong together",
             hint="give both or neither: the options, AWS_ACCESS_KEY and AWS_SECRET_KEY, or what botocore reads",
         )
-    if not key or not secret:
+    if not key or not secret or getattr(options, "profile", None) or (not local and (key, secret) == (LOCAL, LOCAL)):
         return None
     from builder.cloud.session import Credentials
 

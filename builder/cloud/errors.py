@@ -97,7 +97,7 @@ def refusal(client: Client, what: str, error: exceptions.ClientError) -> RegionE
         return RegionError(
             f"{what}: it is in another region than {client.meta.region_name}",
             detail=detail,
-            hint="give that region with --region, or name another bucket in the recipe's [bundle]",
+            hint="give that region with --region, or use another bucket",
         )
     if code in _THROTTLED:
         return RegionError(

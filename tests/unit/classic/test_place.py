@@ -85,18 +85,32 @@ def test_where_nothing_is(region: str | None, url: str | None, environment: dict
 
 
 def given(**more: str | None) -> Namespace:
-    return Namespace(**{"access_key": None, "secret_key": None, "delegation_token": None, "debug": False, **more})
+    return Namespace(
+        **{"access_key": None, "secret_key": None, "delegation_token": None, "debug": False, "profile": None, **more}
+    )
 
 
 def test_credentials_are_a_pair() -> None:
-    assert credentials(given()) is None
-    found = credentials(given(access_key="AKIA", secret_key="hidden", delegation_token="t"))
+    assert credentials(given(), local=True) is None
+    found = credentials(given(access_key="AKIA", secret_key="hidden", delegation_token="t"), local=False)
     assert found is not None
     assert (found.key, found.secret, found.token) == ("AKIA", "hidden", "t")
     assert repr(found) == "Credentials()"
     for half in ("access_key", "secret_key"):
         with pytest.raises(RecipeError, match="is missing: they belong together"):
-            credentials(given(**{half: "x"}))
+            credentials(given(**{half: "x"}), local=True)
+
+
+def test_the_local_regions_words_are_no_key_of_aws() -> None:
+    """A shell that has evaluated `ami-factory region env` can still talk to AWS, as configured."""
+    words = given(access_key="local", secret_key="local")
+    assert credentials(words, local=True) is not None
+    assert credentials(words, local=False) is None
+
+
+def test_a_profile_is_taken_in_place_of_a_key() -> None:
+    place = find(given(access_key="AKIA", secret_key="hidden", profile="me", url=None, region="us-east-1"), "s3")
+    assert (place.profile, place.credentials) == ("me", None)
 
 
 def test_no_secret_shows_in_a_place() -> None:
