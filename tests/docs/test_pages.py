@@ -35,6 +35,15 @@ def help_of(*verb: str) -> str:
     return done.stdout
 
 
+@cache
+def manual_of(command: str) -> str:
+    done = subprocess.run(
+        [ROOT / ".venv/bin" / command, "--manual"], capture_output=True, text=True, check=False, env={"COLUMNS": "300"}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def verb_of(words: list[str]) -> tuple[str, ...]:
     """The verb, and its second word where the verb is a group (`region start`)."""
     group = len(words) > 1 and "COMMAND [ARGS]" in help_of(words[0])
@@ -54,8 +63,13 @@ def test_every_command_of_a_page_exists(line: str) -> None:
         assert used <= known
         recipes = [word for word in words if word.endswith(".toml")]
         assert [each for each in recipes if not (ROOT / each).exists()] == []
+    elif words[0] == "eval":  # what a shell is told by a command of ours
+        test_every_command_of_a_page_exists(words[1].removeprefix("$(").removesuffix(")"))
+    elif words[0].startswith("ec2-"):
+        used = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert used <= set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", manual_of(words[0])))
     else:
-        pytest.fail(f"what runs {words[0]!r}? A page shows commands of make and of ami-factory")
+        pytest.fail(f"what runs {words[0]!r}? A page shows commands of make, of ami-factory, and the classic ones")
 
 
 def test_readme_names_every_verb() -> None:
