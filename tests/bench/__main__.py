@@ -2,7 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types. Needs recipes/quickstart.toml built once (`make ami`): the repository is warm then.
+Names: cold, nothing, key, types, unbundle. Needs recipes/quickstart.toml built once (`make ami`): the repository is
+warm then.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from tempfile import mkdtemp
 
 from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
+from tests.bench import unbundle as unbundling
+from tests.bench.lines import Line
 
 ROOT = Path(__file__).parents[2]
 FACTORY = Path(sys.executable).with_name("ami-factory")
@@ -29,23 +32,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{:043d} bench"
 
 # Never the same key twice: an AMI that an earlier run registered would be found, and nothing would be built.
 NUMBERS = itertools.count(time.time_ns())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One row of the table: what was measured, against what, and the ratio that is aimed at."""
-
-    name: str
-    seconds: float
-    against: str
-    limit: float
-    aim: float
-
-    def __str__(self) -> str:
-        ratio = self.seconds / self.limit
-        verdict = "within" if ratio <= self.aim else "over"
-        compared = f"{ratio:5.2f} of {self.against} ({self.limit:.2f} s); aim {self.aim}: {verdict}"
-        return f"{self.name:<44} {self.seconds:7.2f} s   {compared}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +216,20 @@ def _launch(image: Path) -> None:
     subprocess.run([sys.executable, "-c", LAUNCH, image], check=True, env={**environment(), **settings})
 
 
-BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {"nothing": nothing, "key": key, "types": types, "cold": cold}
+def unbundle(bench: Bench) -> Iterator[Line]:
+    """A bundle taken apart."""
+    home = bench.home / "unbundle"
+    home.mkdir()
+    yield from unbundling.rows(home, bench.runs)
+
+
+BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
+    "nothing": nothing,
+    "key": key,
+    "types": types,
+    "cold": cold,
+    "unbundle": unbundle,
+}
 
 
 @contextmanager
