@@ -14,7 +14,9 @@ from builder.errors import BuilderError, RecipeError
 from builder.formats.bundle_manifest import SIZE_LIMIT, Part
 from builder.formats.bundle_stream import PartDigest
 
-_PREFIX = ".ami-factory-bundle-"
+PREFIX = ".ami-factory-bundle-"
+"""Of the directories that are ours, in a destination."""
+
 _PIECE = 1 << 20
 _PART = re.compile(r".+\.part\.[0-9]+")
 
@@ -132,7 +134,7 @@ class DirectorySource:
 def private_directory(directory: Path) -> tuple[Path, int]:
     """A directory that only we can enter, and the lock on it that says that we live."""
     while True:
-        path = Path(mkdtemp(prefix=_PREFIX, dir=directory))
+        path = Path(mkdtemp(prefix=PREFIX, dir=directory))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
@@ -142,7 +144,7 @@ def private_directory(directory: Path) -> tuple[Path, int]:
 
 def clear_stale(directory: Path) -> None:
     """Remove what killed processes left. Who lives holds a lock."""
-    for path in directory.glob(f"{_PREFIX}*"):
+    for path in directory.glob(f"{PREFIX}*"):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +19,9 @@ from typing import Any
 from builder.bundles import volume_rules
 from builder.bundles.directory import clear_stale, private_directory
 from builder.bundles.volume_job import Job, LeftOut, Made
+from builder.bundles.volume_mounts import LABEL_BYTES
 from builder.errors import BuilderError, Exit, HostError, RecipeError
+from builder.formats.toml import printable
 from builder.host import namespace, process
 from builder.host.workers import Worker
 
@@ -97,6 +100,7 @@ def _job(volume: Volume, root: Path, place: Path, name: str, aside: Path, privat
         raise RecipeError(
             f"--size {volume.size_mib}: an image has 1 to {LARGEST_MIB} MiB", hint="EC2 takes no larger one"
         )
+    _check_names(volume)
     scratch = aside / "mounts"
     scratch.mkdir()
     own = [each.resolve() for each in private]
@@ -123,6 +127,16 @@ def _job(volume: Volume, root: Path, place: Path, name: str, aside: Path, privat
         script=_program(volume.script),
         environment=dict(os.environ) if volume.script else {},
     )
+
+
+def _check_names(volume: Volume) -> None:
+    if len(volume.label.encode(errors="surrogateescape")) > LABEL_BYTES:
+        raise RecipeError(f'--label: "{printable(volume.label)}" has more than {LABEL_BYTES} bytes')
+    if volume.uuid:
+        try:
+            uuid.UUID(volume.uuid)
+        except ValueError:
+            raise RecipeError(f'--uuid: "{printable(volume.uuid)}" is not a UUID', hint="see: uuidgen") from None
 
 
 def _run(job: Job, log: Path) -> Made:

@@ -19,7 +19,8 @@ _IN_MEMORY = frozenset(
      "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs",
      "sysfs", "tmpfs", "tracefs")
 )  # fmt: skip
-_LABEL_BYTES = 16  # of ext2, ext3 and ext4
+LABEL_BYTES = 16
+"""Of the label of ext2, ext3 and ext4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def _of_fstab(lines: Iterable[Line]) -> Traits:
 
 def _label(text: str) -> str:
     """Longer ones of other file systems cannot be kept."""
-    return text if len(text.encode()) <= _LABEL_BYTES else ""
+    return text if len(text.encode()) <= LABEL_BYTES else ""
 
 
 def _uuid(text: str) -> str:

@@ -55,6 +55,8 @@ class Rules:
     def verdict(self, path: str, *, directory: bool = False, socket: bool = False, inside: bool = False) -> Verdict:
         """On one path, whose parents were all kept. `inside` a directory with a sensitive name, entered for the sake
         of what is included below it (see `enters`)."""
+        if directory and path in LEFT_EMPTY:
+            return Verdict.EMPTIED  # excluded or not: a system does not start without them
         if path in self.exclude:
             return Verdict.EXCLUDED
         if path in self.own or path in OF_THIS_MACHINE:

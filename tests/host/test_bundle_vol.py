@@ -192,7 +192,8 @@ def test_a_tree_comes_out_as_it_went_in(shell: Shell, tree: Path) -> None:
     assert described(tree) == before
     assert (tree.stat().st_mtime_ns, tree.stat().st_ctime_ns) == (stamp.st_mtime_ns, stamp.st_ctime_ns)
     assert done.stdout.splitlines()[-1] == "ec2-bundle-vol complete."
-    nothing_left(shell.path, "image", "image.manifest.xml", "image.part.0")
+    nothing_left(shell.path, *BUNDLE)
+    assert stat.S_IMODE((shell.path / "out/image").stat().st_mode) == 0o600
 
     image = unbundled(shell)
     assert subprocess.run(["cmp", image, shell.path / "out/image"], check=False).returncode == 0
@@ -243,7 +244,7 @@ def test_what_was_left_out_is_said(shell: Shell, tree: Path) -> None:
         pytest.param(["--no-filter"], FILTERED, id="no filter"),
         pytest.param(["-i", "/etc/pki/tls/cert.pem,"], {"etc/pki/tls/cert.pem"}, id="a file included"),
         pytest.param(["-i", "/root"], FILTERED - {"etc/pki/tls/cert.pem"}, id="a directory included"),
-        pytest.param(["-e", "/etc/pki,/srv", "-e", "/home/user/file", "--no-filter"],
+        pytest.param(["-e", "/etc/pki,/srv,/dev,/proc/1", "-e", "/home/user/file", "--no-filter"],
                      FILTERED - {"etc/pki/tls/cert.pem"}, id="excluded"),
     ],
 )  # fmt: skip
@@ -254,6 +255,17 @@ def test_filters(shell: Shell, tree: Path, words: list[str], there: set[str]) ->
     excluded = "-e" in words
     assert ("srv" in found, "etc/pki" in found, "home/user/file" in found) == (not excluded,) * 3
     assert "home/user" in found
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3"])
+def test_other_kinds(shell: Shell, tree: Path, kind: str) -> None:
+    name = "6f0a9a4e-2e0e-4c55-9d2a-0b9b6d3c2a11"
+    bundle(shell, tree, "--filesystem", kind, "--uuid", name, "--label", "x")
+    image = shell.path / "out/image"
+    clean(image)
+    told = subprocess.check_output(["blkid", "-p", "-o", "export", image], text=True)
+    assert {f"TYPE={kind}", f"UUID={name}", "LABEL=x"} <= set(told.splitlines())
+    assert "etc/shadow" in described(dumped(image, shell.path / "dump"))
 
 
 def test_a_path_below_a_link_is_excluded_where_it_is(shell: Shell, tree: Path) -> None:
@@ -392,6 +404,39 @@ def test_other_file_systems(shell: Shell, tree: Path, all_of_them: bool) -> None
     below = {path for path in found if path.startswith(("data", "memory"))}
     assert below == {"data", "memory"} | ({"data/file"} if all_of_them else set())
     clean(shell.path / "out/image")
+
+
+FULL = """
+mkdir out
+mount -t tmpfs -o size="$SIZE" tmpfs out
+ec2-bundle-vol -v "$TREE" -d out -r x86_64 -s 64 --no-inherit --region local || code=$?
+ls -A out >&2
+exit $code
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        pytest.param("1M", "there are 0 MiB left in the destination", id="seen before"),
+        pytest.param("4M", "No space left on device", id="met by the bundle"),
+    ],
+)
+def test_a_full_destination(shell: Shell, tree: Path, size: str, why: str) -> None:
+    shell.variables |= {"TREE": str(tree), "SIZE": size}
+    with shell.start("unshare", "--mount", "bash", "-euc", FULL) as process:
+        _, stderr = process.communicate(timeout=100)
+    assert (process.returncode, why in stderr) == (3, True), stderr
+    assert stderr.splitlines()[-1].startswith("hint: ")  # and ls had nothing to list
+
+
+def test_a_machine_that_allows_no_mounts(shell: Shell, tree: Path) -> None:
+    (shell.path / "out").mkdir()
+    words = ("-v", tree, "-d", shell.path / "out", "-r", "x86_64", "--no-inherit", "--region", "local")
+    done = shell.run("setpriv", "--bounding-set=-sys_admin", "ec2-bundle-vol", *words)
+    assert done.code == 3
+    assert "unshare failed: Operation not permitted\nhint: it takes a mount namespace of its own" in done.stderr
+    nothing_left(shell.path)
 
 
 def test_another_user_bundles_what_is_his(shell: Shell, other_user: str) -> None:

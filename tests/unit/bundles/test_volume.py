@@ -1,15 +1,21 @@
 """What is known of a volume before anything is mounted: where it is, what it is called, which fstab it gets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder.bundles.volume import Volume, volume_image
 from builder.bundles.volume_fstab import generated_fstab
-from builder.bundles.volume_layer import changed
+from builder.bundles.volume_job import Job
+from builder.bundles.volume_layer import Fleeting, changed, survey
 from builder.bundles.volume_mounts import Mount, Traits, below, holding, parse_mountinfo, traits
-from builder.errors import BuilderError, RecipeError
+from builder.bundles.volume_rules import Rules, Verdict
+from builder.bundles.volume_write import Vanished, layout_of, write_image
+from builder.errors import BuilderError, HostError, RecipeError
+from builder.host import ext_image
 
+EPOCH = 1_700_000_000
 MOUNTINFO = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 23 22 0:21 / /proc rw,nosuid - proc proc rw
@@ -88,10 +94,74 @@ def test_a_generated_fstab(architecture: str, naming: str, expected: str) -> Non
     assert made.replace("\t", " ") == expected + kernel
 
 
+def test_a_survey_of_a_tree(tmp_path: Path) -> None:
+    for path in ("keys.gpg/public.pem", "keys.gpg/other", "keys.gpg/in/x", "proc/1/maps", "etc/a~", "etc/b", "var/c"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    rules = Rules(include=frozenset({"keys.gpg/public.pem"}), exclude=frozenset({"var"}))
+    found = survey(tmp_path, "", rules)
+    assert sorted(found.hidden) == ["etc/a~", "keys.gpg/in", "keys.gpg/other", "proc/1", "var"]
+    assert sorted(found.left_out) == [
+        ("etc/a~", Verdict.SENSITIVE),
+        ("keys.gpg/in/", Verdict.SENSITIVE),
+        ("keys.gpg/other", Verdict.SENSITIVE),
+        ("var/", Verdict.EXCLUDED),
+    ]
+    assert sorted(found.files) == ["etc/b", "keys.gpg/public.pem"]
+    inner = survey(tmp_path / "etc", "etc", rules)
+    assert (inner.hidden, sorted(inner.files)) == (["a~"], ["etc/b"])
+
+
+def test_what_comes_and_goes_is_hidden_the_second_time(tmp_path: Path) -> None:
+    for name in ("stays", "replaced", "missed"):
+        (tmp_path / name).write_text(name)
+    first = survey(tmp_path, "", Rules())
+    for name in ("new", "replaced", "missed"):
+        (tmp_path / f".{name}").write_text("another file, so that its inode is another one")
+        (tmp_path / f".{name}").rename(tmp_path / name)
+    fleeting = Fleeting(first=first, missed=frozenset({"missed"}))
+    assert sorted(survey(tmp_path, "", Rules(), fleeting=fleeting).hidden) == ["missed", "new"]
+
+
 def test_what_changed_between_two_surveys() -> None:
     before = {"same": (1, 5, 9), "longer": (2, 5, 9), "replaced": (3, 5, 9), "gone": (4, 5, 9)}
     after = {"same": (1, 5, 9), "longer": (2, 6, 9), "replaced": (7, 5, 9), "new": (8, 5, 9)}
     assert changed(before, after) == ["longer", "replaced"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "brief"),
+    [
+        ('while lstat "x": No such file or directory', Vanished, 'while lstat "x": No such file or directory'),
+        ("while writing: No space left on device", HostError, "the disk of the destination is full"),
+        ("something else", BuilderError, "mke2fs failed"),
+    ],
+)
+def test_what_mke2fs_says(
+    said: str, kind: type[Exception], brief: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise BuilderError("mke2fs failed", detail=said)
+
+    monkeypatch.setattr(ext_image, "make_file_system", fails)
+    job = Job(volume="/", image=str(tmp_path / "image"), scratch="", size=64 << 20)
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(Exception, match="") as error:
+        write_image(job, layout_of(job, Traits()), tmp_path / "tree")
+    assert (type(error.value), str(error.value)) == (kind, brief)
+
+
+def test_what_a_file_system_is_called() -> None:
+    job = Job(volume="/", image="", scratch="", size=1, epoch=EPOCH)
+    own = Traits(filesystem="ext4", label="web", uuid="6f0a9a4e-2e0e-4c55-9d2a-0b9b6d3c2a11")
+    made = layout_of(job, own)
+    assert (made.filesystem, made.label, made.uuid, made.inode_size) == ("ext4", "web", own.uuid, 256)
+    assert layout_of(job, own) == made
+    assert layout_of(replace(job, epoch=None), own).hash_seed != made.hash_seed
+    plain = layout_of(job, Traits(filesystem="xfs"))
+    assert (plain.filesystem, plain.label, plain.inode_size) == ("ext3", "", 128)
+    told = layout_of(replace(job, filesystem="ext2", label="x", uuid="u"), own)
+    assert (told.filesystem, told.label, told.uuid) == ("ext2", "x", "u")
 
 
 def refused(volume: Volume, destination: Path, kind: type[BuilderError] = RecipeError) -> str:
@@ -117,6 +187,8 @@ def test_what_is_refused_before_any_work(tmp_path: Path) -> None:
     assert (
         refused(Volume(path=tree, fstab=nowhere), out) == f"--fstab {nowhere} cannot be read: No such file or directory"
     )
+    assert refused(Volume(path=tree, label="ü" * 9), out) == f'--label: "{"ü" * 9}" has more than 16 bytes'
+    assert refused(Volume(path=tree, uuid="x"), out) == '--uuid: "x" is not a UUID'
     script = tmp_path / "file"
     assert refused(Volume(path=tree, script=script), out) == f"--script {script} is not a program that can be run"
     (out / "image").write_text("somebody's")

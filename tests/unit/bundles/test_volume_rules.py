@@ -32,7 +32,7 @@ def test_other_names(path: str) -> None:
 
 
 RULES = Rules(
-    exclude=frozenset({"var/cache", "etc/secret"}),
+    exclude=frozenset({"var/cache", "etc/secret", "sys"}),
     include=frozenset({"etc/pki/tls", "a/b.pem", "keys.gpg/public.pem"}),
     emptied=frozenset({"dev", "proc", "mnt", "out"}),
     own=frozenset({"root/my-key"}),
@@ -47,6 +47,7 @@ RULES = Rules(
         ("root/my-key", {}, Verdict.OWN),
         (OF_THIS_MACHINE[0], {}, Verdict.OWN),
         ("proc", {"directory": True}, Verdict.EMPTIED),
+        ("sys", {"directory": True}, Verdict.EMPTIED),  # though it is excluded
         ("proc", {}, Verdict.KEPT),  # a link or a file of that name
         ("srv/proc", {"directory": True}, Verdict.KEPT),
         ("run/sock", {"socket": True}, Verdict.SOCKET),
