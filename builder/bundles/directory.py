@@ -102,7 +102,7 @@ class DirectorySink:
             raise BuilderError(f"{self._directory} is no directory to put a bundle into: {error.strerror}") from error
         if others and not self._force:
             raise BuilderError(
-                f"{self._directory} holds {len(others)} files of a bundle {self._name} already",
+                f"{self._directory} holds files of a bundle {self._name} already",
                 detail="\n".join(each.name for each in others[:10]),
                 hint="remove them, or choose another destination or name",
             )

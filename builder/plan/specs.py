@@ -221,6 +221,7 @@ def bundle_spec(request: Request) -> BundleSpec:
         kernel_id=request.aki,
         ramdisk_id="",
         block_device_mapping=bundle_mapping(request.disks),
+        compression=request.recipe.bundle.compression,
         user_certificate=request.target.user_certificate,
         ec2_certificate=request.target.ec2_certificate,
     )

@@ -17,12 +17,13 @@ def output_of(*command: str | Path, stdin: bytes | None = None) -> bytes:
     return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
 
 
-def test_cat_openssl_gunzip_tar(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["fast", "small"])
+def test_cat_openssl_gunzip_tar(tmp_path: Path, compression: str) -> None:
     shop = workshop(tmp_path)
     noise = random.Random(5).randbytes(11 << 20)
     image = image_input(tmp_path / "image", (3 << 20, noise), ((40 << 20) - 5, b"end!!"), size=40 << 20)
     context = shop.context(image)
-    stage.run(shop.spec(), context)
+    stage.run(shop.spec(compression=compression), context)
     manifest = read_manifest((context.output / "web-1-x86_64.manifest.xml").read_bytes())
 
     # Either reader's key opens it: the user's, and EC2's.

@@ -31,6 +31,7 @@ class Workshop:
             "kernel_id": "aki-919dcaf8",
             "ramdisk_id": "",
             "block_device_mapping": (("ami", "sda1"), ("ephemeral0", "sda2"), ("root", "/dev/sda1"), ("swap", "sda3")),
+            "compression": "fast",
             "user_certificate": self.fingerprint(self.user_certificate),
             "ec2_certificate": self.fingerprint(self.ec2_certificate),
         }

@@ -33,7 +33,12 @@ def run(spec: BundleSpec, context: StageContext) -> Result:
         DirectorySink(context.output, spec.name) as sink,
     ):
         made = write.bundle(
-            image, description, keys, sink, progress=lambda done, total: context.progress("bundle", done, total)
+            image,
+            description,
+            keys,
+            sink,
+            level=spec.compression,
+            progress=lambda done, total: context.progress("bundle", done, total),
         )
         sink.keep(made.names, made.manifest_name, made.manifest)
         size = image.size

@@ -1,7 +1,7 @@
 """The `bundle` stage: the image as EC2's encrypted parts and a signed bundle manifest."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class BundleSpec:
     ramdisk_id: str
     block_device_mapping: tuple[tuple[str, str], ...]
     """(virtual, device), sorted by virtual name: ("ami", "sda1"), ("ephemeral0", "sda2"), ("root", "/dev/sda1")."""
+    compression: Literal["fast", "small"]
     user_certificate: str
     """SHA-256 fingerprint (hex of the DER's digest); its private key is the secret `private_key`."""
     ec2_certificate: str
