@@ -13,6 +13,7 @@ __all__ = ["findings"]
 
 _BLOCK = 16
 _KMS = ("aws:kms", "aws:kms:dsse")
+_TOLD = {"part-missing", "part-sizes", "part-digest"}
 
 Wrong = tuple[str, str, str]
 
@@ -20,14 +21,17 @@ Wrong = tuple[str, str, str]
 def findings(manifest: BundleManifest, observed: Observed, target: Target) -> Iterator[Wrong]:
     """(rule, where, what) of everything that is wrong with how a bundle is stored."""
     yield from _numbers(manifest)
+    parts = list(_parts(manifest, observed.files)) if observed.files is not None else []
+    yield from parts
     if observed.files is not None:
-        yield from _parts(manifest, observed.files)
         yield from _strays(manifest, observed.files)
     if observed.bucket is not None:
         yield from _bucket(observed.bucket, observed.where, target)
         yield from _objects(observed.bucket, observed.where, observed.files or {}, manifest)
     if observed.fault:
-        yield "contents", observed.where, observed.fault
+        # Reading stops at the first fault: at the one that is told already.
+        if _TOLD.isdisjoint(each[0] for each in parts):
+            yield "contents", observed.where, observed.fault
     elif observed.fault is None and not _known(manifest, observed.files):
         yield "unread", "manifest/image/parts", "the parts were not compared with their digests"
     elif observed.fault == "" and not (observed.opens or observed.opens_for_ec2):

@@ -76,6 +76,8 @@ def _inside(directory: Path) -> Manifest | Image:
 
 def _file(path: Path) -> Manifest | Image:
     """By name, or by the first bytes: XML begins with <, a file system with zeros."""
+    if not (path.is_file() or path.is_block_device()):
+        raise RecipeError(f"{path} is neither a file nor a block device", hint="write what it gives to a file first")
     if _PART.fullmatch(path.name):
         raise RecipeError(f"{path} is one part of a bundle", hint="give the manifest that lies beside it")
     if path.name.endswith(_SUFFIXES):

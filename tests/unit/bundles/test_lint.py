@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builder.bundles.advice import ADVICE
 from builder.bundles.lint import Finding, lint
@@ -333,3 +335,16 @@ def test_every_rule_is_tried_and_written_down() -> None:
     page = (ROOT / "docs/bundles.md").read_text()
     assert [name for name in ADVICE if f'"{name}"' not in here and name not in ("kernel-name", "part-order")] == []
     assert [name for name in ADVICE if f"`{name}`" not in page] == []
+
+
+@given(edits=st.lists(st.tuples(st.integers(0, 2**16), st.binary(max_size=3)), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=300)
+def test_whatever_is_changed_something_is_said_or_nothing_minds(edits: list[tuple[int, bytes]]) -> None:
+    """Never a traceback; and what cannot be read is one error and nothing else."""
+    data = OBSERVED.manifest
+    for at, text in edits:
+        at %= len(data)
+        data = data[:at] + text + data[at + len(text) :]
+    found = lint(replace(OBSERVED, manifest=data), TARGET)
+    if any(each.id == "unreadable" for each in found):
+        assert [each.id for each in found] == ["unreadable"]

@@ -106,6 +106,11 @@ STORED: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str]]]] = [
         [("error", "contents", "b/p/web.manifest.xml", "web.part.1 is rotten")],
     ),
     (
+        "missing, and read",
+        {**with_files(p1=None), "fault": "web.part.1 is not there"},
+        [("error", "part-missing", "web.part.1", "is not there")],
+    ),
+    (
         "stale",
         with_files(p3=File(size=1), p10=File(size=2)),
         [("warning", "stale-parts", "web.part.10", "this and 1 more: are no parts of this bundle")],
