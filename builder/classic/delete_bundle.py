@@ -78,7 +78,7 @@ ec2-delete-bundle -b my-bucket -m bundles/disk.img.manifest.xml -y --region us-e
     manual="""\
 details:
   The files are named before anything is deleted, and nothing is deleted unless that is answered
-  with yes: at a terminal, or beforehand with -y. Deregister the AMI first: ec2-deregister.
+  with yes: at a terminal, or beforehand with -y. Deregister the AMI first.
   Other bundles in the bucket, and files whose names only begin like the bundle's, stay.""",
     interrupted="what is left of the bundle goes when it is run again",
 )

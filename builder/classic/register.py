@@ -141,7 +141,7 @@ details:
   Without -n the name is the manifest's path without .manifest.xml. Names are unique, so the same
   manifest cannot be registered twice; the classic call of before 2010 knew no names.
   -h is the help, as everywhere here; the original's -H (headers) is accepted.""",
-    interrupted="it may have been registered: look with ec2-describe-images -o self",
+    interrupted="it may be registered already: the same line again says so",
 )
 
 

@@ -84,13 +84,28 @@ def test_by_name_and_no_wildcards(stubbed: Stubbed) -> None:
     assert image_by_name(client, r"a*b?c\d") is None
 
 
+def test_a_dry_run(stubbed: Stubbed) -> None:
+    client, stub = stubbed("ec2")
+    asked = {"Name": "web", "DryRun": True}
+    stub.add_client_error("register_image", "DryRunOperation", "would have succeeded", expected_params=asked)
+    stub.add_client_error("register_image", "UnauthorizedOperation", "no", expected_params=asked)
+    stub.add_response("register_image", {"ImageId": "ami-00000001"}, asked)
+    assert may_register(client, {"Name": "web"}) == "would have succeeded"
+    with pytest.raises(RegionError, match="the AMI web: access denied to RegisterImage"):
+        may_register(client, {"Name": "web"})
+    with pytest.raises(RegionError, match="does not know dry runs"):
+        may_register(client, {"Name": "web"})
+
+
 def test_register(stubbed: Stubbed) -> None:
     client, stub = stubbed("ec2")
     stub.add_response("register_image", {"ImageId": "ami-00000001"}, {"Name": "web"})
-    stub.add_client_error("register_image", "InvalidAMIName.Duplicate", expected_params={"Name": "web"})
+    stub.add_client_error(
+        "register_image", "InvalidAMIName.Duplicate", "taken by ami-2", expected_params={"Name": "web"}
+    )
     stub.add_client_error("register_image", "InvalidManifest", "order", expected_params={"Name": "web"})
     assert register_image(client, {"Name": "web"}) == "ami-00000001"
-    with pytest.raises(NameTaken):
+    with pytest.raises(NameTaken, match="taken by ami-2"):
         register_image(client, {"Name": "web"})
     with pytest.raises(RegionError, match="the AMI web: RegisterImage was refused: InvalidManifest") as caught:
         register_image(client, {"Name": "web"})

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.stub import Stubber
 
 from builder.cloud import ec2, s3, session, sts
 from builder.errors import RegionError
@@ -96,3 +97,29 @@ def test_a_warm_run_loads_no_more_than_it_needs() -> None:
         "print({name for name in sys.modules if name.split('.')[0] in {'boto3', 's3transfer', 'moto', 'pydantic'}})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_given_credentials_are_used_and_nothing_else_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for the local region either, and not when what is configured is damaged."""
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "configured")
+    given = session.Credentials(key="AKIA", secret="hidden", token="token")
+    for region, endpoint in (("local", "http://127.0.0.1:1"), ("eu-west-1", None)):
+        client = session.client("s3", surroundings(tmp_path, endpoint), region, credentials=given)
+        found = client._request_signer._credentials
+        assert (found.access_key, found.secret_key, found.token) == ("AKIA", "hidden", "token")
+    assert "hidden" not in repr(given)
+
+
+def test_answers_can_be_told_without_a_secret(tmp_path: Path) -> None:
+    given = session.Credentials(key="AKIA", secret="hidden", token="token")
+    client = session.client("ec2", surroundings(tmp_path, "http://127.0.0.1:1"), "local", credentials=given)
+    lines: list[str] = []
+    session.told(client, lines.append)
+    with Stubber(client) as stubber:
+        metadata = {"HTTPStatusCode": 200, "HTTPHeaders": {"x-amzn-requestid": "r-1"}}
+        stubber.add_response("describe_images", {"Images": [], "ResponseMetadata": metadata})
+        client.describe_images()
+    assert lines == ["DescribeImages: 200, request r-1"]
