@@ -7,13 +7,11 @@ that end an archive and by zeros. Python's tarfile needs a file to seek in for s
 from damaged headers, so it is not used here.
 """
 
-import array
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from builder.errors import BuilderError
+from builder.formats.tar_sparse import Extents, TarError, add_entries, decimal, number, parse_map, refuse_map
 
 BLOCK = 512
 OVERHEAD = 1 << 20
@@ -21,15 +19,8 @@ OVERHEAD = 1 << 20
 longer than the holes, of which no tar writes any shorter than a block."""
 
 _RECORDS_LIMIT = 8 << 20  # bytes of pax records or of a long name; they are held in memory
-_EXTENTS_LIMIT = 5 << 20  # a 10 GiB file system of 1 KiB blocks, every other one a hole; 80 MiB of memory
 _END = bytes(2 * BLOCK)
 _ZEROS = bytes(1 << 20)
-_DECIMAL = re.compile(rb"[0-9]{1,19}")
-_OCTAL = re.compile(rb" *([0-7]{1,12})[ \0]*")
-
-
-class TarError(BuilderError):
-    """A tar stream that holds something else than one image."""
 
 
 class ImageSink(Protocol):
@@ -48,7 +39,7 @@ class _Member:
     """Bytes of data that follow."""
     size: int
     """Bytes of the file."""
-    extents: "_Extents | None" = None
+    extents: "Extents | None" = None
     """Where the data belongs; None for all of it, in one piece."""
 
 
@@ -123,7 +114,7 @@ def _read_headers(stream: _Stream) -> _Member:
         if block == _END[:BLOCK]:
             raise TarError("the tar stream is empty: it ends before a member")
         _check_sum(block)
-        kind, length = block[156:157], _number(block[124:136], "size")
+        kind, length = block[156:157], number(block[124:136], "size")
         if kind in (b"x", b"g"):
             records.add(_read_extension(stream, length))
         elif kind == b"L":
@@ -148,12 +139,12 @@ def _read_own(stream: _Stream, block: bytes, records: "_Records", name: bytes | 
             _check_name(each)
     if kind not in (b"0", b"\0", b"S"):
         raise TarError(f"the tar stream holds {_KINDS.get(kind, 'something')}, not a regular file")
-    stored = _number(block[124:136], "size")
+    stored = number(block[124:136], "size")
     if (pax := records.number(b"size")) is not None:
         stored = pax
     if kind == b"S":
         if records.is_sparse():
-            _refuse_map("it is given twice, in two formats")
+            refuse_map("it is given twice, in two formats")
         return _old_sparse(stream, block, stored)
     return _pax_sparse(stream, records, stored) if records.is_sparse() else _Member(stored=stored, size=stored)
 
@@ -175,21 +166,11 @@ _KINDS = {
 
 def _check_sum(block: bytes) -> None:
     """The sum of the header's bytes, its own field counted as blanks; old tars on some machines counted signed."""
-    said = _number(block[148:156], "checksum")
+    said = number(block[148:156], "checksum")
     counted = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(counted)
     if said not in (unsigned, unsigned - 256 * sum(byte >= 128 for byte in counted)):
         raise TarError("a header of the tar stream is damaged: its checksum is another")
-
-
-def _number(text: bytes, what: str) -> int:
-    """Octal digits, or GNU's base-256."""
-    if text[0] == 0x80:
-        return int.from_bytes(text[1:], "big")
-    found = _OCTAL.fullmatch(text)
-    if found is None:
-        raise TarError(f"a header of the tar stream is damaged: {what} is {text!r}")
-    return int(found[1], 8)
 
 
 def _name_of(block: bytes) -> bytes:
@@ -210,7 +191,7 @@ class _Records:
     """pax records. Numbers of sparse format 0.0 come as many records of the same two names."""
 
     texts: dict[bytes, bytes] = field(default_factory=dict)
-    extents: "_Extents" = field(default_factory=lambda: _Extents())
+    extents: "Extents" = field(default_factory=lambda: Extents())
     _offset: int | None = None
 
     def add(self, data: bytes) -> None:
@@ -218,7 +199,7 @@ class _Records:
         at = 0
         while at < len(data):
             space = data.find(b" ", at, at + 20)
-            if space < 0 or _DECIMAL.fullmatch(data, at, space) is None:
+            if space < 0 or not data[at:space].isdigit():
                 _refuse_records()
             end = at + int(data[at:space])
             keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
@@ -230,12 +211,12 @@ class _Records:
     def _add_one(self, keyword: bytes, value: bytes) -> None:
         if keyword == b"GNU.sparse.offset":
             if self._offset is not None:
-                _refuse_map("an offset has no length")
-            self._offset = _decimal(value, "an offset of the map of holes")
+                refuse_map("an offset has no length")
+            self._offset = decimal(value, "an offset of the map of holes")
         elif keyword == b"GNU.sparse.numbytes":
             if self._offset is None:
-                _refuse_map("a length has no offset")
-            self.extents.add(self._offset, _decimal(value, "a length of the map of holes"))
+                refuse_map("a length has no offset")
+            self.extents.add(self._offset, decimal(value, "a length of the map of holes"))
             self._offset = None
         elif keyword in self.texts:
             raise TarError(f"the tar stream says twice what {keyword[:60].decode('utf-8', 'backslashreplace')} is")
@@ -244,7 +225,7 @@ class _Records:
 
     def number(self, keyword: bytes) -> int | None:
         value = self.texts.get(keyword)
-        return None if value is None else _decimal(value, keyword.decode("ascii"))
+        return None if value is None else decimal(value, keyword.decode("ascii"))
 
     def is_sparse(self) -> bool:
         return bool(self.extents) or any(keyword.startswith(b"GNU.sparse.") for keyword in self.texts)
@@ -254,56 +235,14 @@ def _refuse_records() -> NoReturn:
     raise TarError("an extended header of the tar stream is damaged")
 
 
-def _decimal(text: bytes, what: str) -> int:
-    if _DECIMAL.fullmatch(text) is None:
-        raise TarError(f"an extended header of the tar stream is damaged: {what} is {text[:30]!r}")
-    return int(text)
-
-
 # Maps of holes: GNU tar's manual, "Sparse Formats".
 
 
-class _Extents:
-    """Where the stored bytes belong: ascending, apart from one another, as 16 bytes each."""
-
-    def __init__(self) -> None:
-        self._offsets = array.array("Q")
-        self._lengths = array.array("Q")
-        self._end = 0
-        self.stored = 0
-
-    def __len__(self) -> int:
-        return len(self._offsets)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self._offsets, self._lengths, strict=True)
-
-    @property
-    def end(self) -> int:
-        return self._end
-
-    def add(self, offset: int, length: int) -> None:
-        if len(self) == _EXTENTS_LIMIT:
-            _refuse_map(f"it has more than {_EXTENTS_LIMIT} entries")
-        if offset < self._end:
-            _refuse_map(f"the entry at {offset} overlaps the one before it, which ends at {self._end}")
-        if offset + length >= 1 << 63:
-            _refuse_map("an entry lies beyond what a file can hold")
-        self._offsets.append(offset)
-        self._lengths.append(length)
-        self._end = offset + length
-        self.stored += length
-
-
-def _refuse_map(why: str) -> NoReturn:
-    raise TarError(f"the map of holes in the tar stream is wrong: {why}")
-
-
-def _sparse_member(stored: int, size: int, extents: _Extents) -> _Member:
+def _sparse_member(stored: int, size: int, extents: Extents) -> _Member:
     if extents.end > size:
-        _refuse_map(f"its last entry ends at {extents.end}, after the file's {size} bytes")
+        refuse_map(f"its last entry ends at {extents.end}, after the file's {size} bytes")
     if extents.stored != stored:
-        _refuse_map(f"its entries have {extents.stored} bytes, and {stored} are stored")
+        refuse_map(f"its entries have {extents.stored} bytes, and {stored} are stored")
     return _Member(stored=stored, size=size, extents=extents)
 
 
@@ -311,26 +250,14 @@ def _old_sparse(stream: _Stream, block: bytes, stored: int) -> _Member:
     """Four entries in the header, 21 in each extension block; the first one that is not filled in ends the map."""
     if block[257:265] != b"ustar  \0":
         raise TarError("the tar stream holds a sparse file in a header that knows none")
-    extents = _Extents()
+    extents = Extents()
     table, more = block[386:482], block[482]
-    while _add_entries(extents, table) and more:
+    while add_entries(extents, table) and more:
         extension = stream.take(BLOCK)
         table, more = extension[:504], extension[504]
     if more:
-        _refuse_map("it goes on after its end")
-    return _sparse_member(stored, _number(block[483:495], "the size of a sparse file"), extents)
-
-
-def _add_entries(extents: _Extents, table: bytes) -> bool:
-    """Whether all entries were filled in."""
-    for at in range(0, len(table), 24):
-        if not table[at + 12]:
-            if any(table[at:]):
-                _refuse_map("it goes on after its end")
-            return False
-        offset = _number(table[at : at + 12], "an offset of the map of holes")
-        extents.add(offset, _number(table[at + 12 : at + 24], "a length of the map of holes"))
-    return True
+        refuse_map("it goes on after its end")
+    return _sparse_member(stored, number(block[483:495], "the size of a sparse file"), extents)
 
 
 def _pax_sparse(stream: _Stream, records: _Records, stored: int) -> _Member:
@@ -338,45 +265,35 @@ def _pax_sparse(stream: _Stream, records: _Records, stored: int) -> _Member:
     version = (records.number(b"GNU.sparse.major") or 0, records.number(b"GNU.sparse.minor") or 0)
     if version == (1, 0):
         if records.extents or b"GNU.sparse.map" in texts:
-            _refuse_map("it is given twice, in two formats")
+            refuse_map("it is given twice, in two formats")
         extents, used = _read_map(stream)
         if used > stored:
-            _refuse_map("it is longer than what is stored")
+            refuse_map("it is longer than what is stored")
         return _sparse_member(stored - used, _known(records, b"GNU.sparse.realsize"), extents)
     if version not in ((0, 0), (0, 1)):
-        _refuse_map(f"its format {version[0]}.{version[1]} is not known")
+        refuse_map(f"its format {version[0]}.{version[1]} is not known")
     extents = records.extents
     if b"GNU.sparse.map" in texts:
         if extents:
-            _refuse_map("it is given twice, in two formats")
-        extents = _parse_map(texts[b"GNU.sparse.map"])
+            refuse_map("it is given twice, in two formats")
+        extents = parse_map(texts[b"GNU.sparse.map"])
     if len(extents) != _known(records, b"GNU.sparse.numblocks"):
-        _refuse_map(f"it has {len(extents)} entries, not as many as it says")
+        refuse_map(f"it has {len(extents)} entries, not as many as it says")
     return _sparse_member(stored, _known(records, b"GNU.sparse.size"), extents)
 
 
 def _known(records: _Records, keyword: bytes) -> int:
     value = records.number(keyword)
     if value is None:
-        _refuse_map(f"{keyword.decode('ascii')} is missing")
+        refuse_map(f"{keyword.decode('ascii')} is missing")
     return value
 
 
-def _parse_map(text: bytes) -> _Extents:
-    """Format 0.1: offset, length, offset, length, apart by commas."""
-    extents = _Extents()
-    numbers = iter(text.split(b",") if text else ())
-    for offset in numbers:
-        length = next(numbers, b"")
-        extents.add(_decimal(offset, "an offset of the map of holes"), _decimal(length, "a length of the map of holes"))
-    return extents
-
-
-def _read_map(stream: _Stream) -> tuple[_Extents, int]:
+def _read_map(stream: _Stream) -> tuple[Extents, int]:
     """Format 1.0: before the data, in whole blocks, a count of entries, then offset and length of each, a line a
     number. Also how many bytes it took."""
     lines = _Lines(stream)
-    extents = _Extents()
+    extents = Extents()
     for _ in range(lines.number()):
         extents.add(lines.number(), lines.number())
     return extents, lines.taken
@@ -393,8 +310,8 @@ class _Lines:
     def number(self) -> int:
         while b"\n" not in self._held:
             if len(self._held) > 20:
-                _refuse_map("a number does not end")
+                refuse_map("a number does not end")
             self._held += self._stream.take(BLOCK)
             self.taken += BLOCK
         line, _, self._held = self._held.partition(b"\n")
-        return _decimal(line, "a number of the map of holes")
+        return decimal(line, "a number of the map of holes")

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import BuilderError
-from builder.formats import tar_member, tar_reader
-from builder.formats.tar_reader import TarError, read_image
+from builder.formats import tar_member, tar_sparse
+from builder.formats.tar_reader import read_image
+from builder.formats.tar_sparse import TarError
 from tests.support.tars import END, archive, extension, header, member, octal, old_sparse, padded, pairs, pax
 
 BODY = bytes(range(256)) * 5
@@ -382,7 +383,7 @@ def test_refuses_wrong_maps(stream: bytes, why: str) -> None:
 
 
 def test_a_map_of_too_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar_reader, "_EXTENTS_LIMIT", 2)
+    monkeypatch.setattr(tar_sparse, "_EXTENTS_LIMIT", 2)
     assert "more than 2 entries" in refused(old_sparse(REAL, MAP, 1024) + PARTS + END, REAL)
 
 
