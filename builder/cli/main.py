@@ -3,7 +3,7 @@
 import typer
 
 from builder import __version__
-from builder.cli import boundary, build, explain, look, output, recipe, region, store, verify
+from builder.cli import boot, boundary, build, explain, look, output, recipe, region, store, verify
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
 
@@ -20,6 +20,7 @@ app.command()(build.lock)
 app.command()(build.plan)
 app.command()(build.build)
 app.command()(verify.verify)
+app.command()(boot.boot)
 app.command()(explain.explain)
 app.command()(explain.provenance)
 app.command()(look.shell)

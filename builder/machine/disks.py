@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from builder.catalog.instance_types import InstanceType
 from builder.errors import BuilderError
 from builder.host import process
+from builder.machine.guest import Disk
 from builder.machine.qmp import Event, Monitor
 
 _LUNS = 255
@@ -128,6 +130,18 @@ def blank(cache: Path, kind: str, size_gb: int) -> Path:
                 process.run(command, capture=True)
             partial.rename(path)
     return path
+
+
+def instance_disks(cache: Path, kind: InstanceType) -> tuple[Disk, ...]:
+    """The disks that an instance of a type has besides its root, new. Those without a stable name are left out."""
+    return tuple(
+        Disk(
+            device=each.device,
+            base=blank(cache, "swap" if each.virtual == "swap" else "ext3" if each.formatted else "none", each.size_gb),
+        )
+        for each in kind.disks
+        if each.device
+    )
 
 
 def format_command(kind: str, path: Path) -> list[str | Path]:

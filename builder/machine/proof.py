@@ -30,7 +30,7 @@ INSTANCE = "i-0f00db00"
 PHASES = (
     ("grub", r"PV-GRUB stand-in reads|Welcome to GRUB"),
     ("kernel", r"Linux version \d"),
-    ("init", r"systemd\[1\]|Welcome to [A-Z]|INIT: version"),
+    ("init", r"systemd\[1\]|Welcome to (?!GRUB)[A-Z]|INIT: version"),
     ("login", r"(?m)^\S+ login:"),
 )
 _SILENCE_SECONDS = 240.0  # emulated, on a busy machine; systemd's own patience with a device is 90
@@ -85,6 +85,11 @@ class Proof:
     @property
     def holds(self) -> bool:
         return not self.why and all(each.holds for each in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it does not hold, a line each."""
+        return (*((self.why,) if self.why else ()), *(f"{each.id}: {each.says}" for each in self.broken))
 
     @property
     def broken(self) -> tuple[Check, ...]:

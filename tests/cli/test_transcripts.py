@@ -72,6 +72,8 @@ AT_A_FULL_DESK = [
     ("wrong-hvm", ["plan", "web.toml", "--virtualization", "hvm"]),
     ("wrong-region", ["plan", "web.toml", "--region", "us-esat-1"]),
     ("wrong-credentials", ["plan", "web.toml", "--region", "us-east-1"]),
+    ("wrong-level", ["boot", "web.toml", "--level", "ful"]),
+    ("wrong-image", ["boot", "nothere.img"]),
     ("wrong-store", ["store", "list", "--store", "web.toml"]),
     ("wrong-store-json", ["build", "web.toml", "--store", "web.toml", "--json"]),
     ("wrong-log", ["logs", "feedfeedfeed"]),
@@ -103,7 +105,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        "check", "lock", "plan", "build", "verify", "explain", "provenance", "shell", "logs", "doctor",
+        "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "shell", "logs", "doctor",
         "recipe new", "recipe schema", "store list", "store gc", "store verify",
         "region start", "region stop", "region status", "region env", "region reset",
     ],

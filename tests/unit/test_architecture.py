@@ -66,7 +66,13 @@ MAY: dict[str, frozenset[str]] = {
 # These start programs: the runner, and the region's launcher, which forks its daemon.
 STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
 # These are programs that another process of ours runs.
-PROGRAMS = ("builder/worker.py", "builder/shell.py", "builder/region/")
+PROGRAMS = (
+    "builder/worker.py",
+    "builder/shell.py",
+    "builder/region/",
+    "builder/machine/watch.py",
+    "builder/machine/relay.py",
+)
 STARTING = re.compile(
     r"(subprocess\.(run|Popen|call|check_\w+|get\w+)"
     r"|multiprocessing(\..*)?|pty(\..*)?|asyncio\.create_subprocess_\w+"

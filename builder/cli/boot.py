@@ -1,0 +1,189 @@
+"""The verb boot: the boot proof of an image, or of what a recipe makes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from builder.cli import options as o
+from builder.cli import output, progress
+from builder.errors import HostError, RecipeError
+from builder.factory import LOCAL, Factory
+from builder.host.directories import cache_directory
+
+if TYPE_CHECKING:
+    from builder.machine.proof import Proof, Subject
+
+What = Annotated[
+    Path,
+    typer.Argument(metavar="RECIPE|IMAGE", help="A recipe (.toml), or an image of a root disk.", show_default=False),
+]
+LevelName = Annotated[
+    str, typer.Option("--level", metavar="LEVEL", help="direct (plain QEMU), login (Xen), or full (Xen, three boots).")
+]
+Architecture = Annotated[
+    list[str],
+    typer.Option("--arch", metavar="ARCH", help="An image's architecture; of a recipe, only this.", show_default=False),
+]
+Logs = Annotated[
+    Path | None,
+    typer.Option("--logs", metavar="DIRECTORY", help="Where consoles and records are kept.", show_default=False),
+]
+Memory = Annotated[int, typer.Option("--memory", metavar="MIB", help="A guest's memory.", min=128, max=4096)]
+
+
+def boot(
+    what: What,
+    level: LevelName = "login",
+    instance_type: o.Types = [],  # noqa: B006
+    arch: Architecture = [],  # noqa: B006
+    memory: Memory = 512,
+    logs: Logs = None,
+    region: o.Region = LOCAL,
+    profile: o.Profile = None,
+    endpoint_url: o.Endpoint = None,
+    store: o.StorePath = None,
+    jobs: o.Jobs = 0,
+    json: o.Json = False,
+    quiet: o.QuietFlag = False,
+) -> None:
+    """Boot an image as EC2 boots it, and look whether it is any good.
+
+    As a paravirtual guest of Xen, through PV-GRUB, with the disks of its instance type: it must come up, get its
+    address and its key, mount what its fstab says, and let in the right keys and no other. A recipe is built up to
+    its image first, and every variant is booted. The image is never written to.
+
+    Exit code 1 when something does not hold; the lines that tell the cause are shown.
+
+    \b
+    Examples:
+      ami-factory boot recipes/quickstart.toml
+      ami-factory boot disk.raw --level full --instance-type m1.large
+    """
+    from builder.machine.proof import Level, prove
+
+    if level not in tuple(Level):
+        raise RecipeError(f'--level: "{level}" is not a level', hint=f"choose from {', '.join(Level)}")
+    proofs: list[tuple[str, Path, Proof]] = []
+    factory = o.factory(region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs)
+    with progress.listener(quiet or json, None) as listener:
+        factory.listener = listener
+        subjects = list(_subjects(factory, what, instance_type, arch, memory))
+    for name, subject in subjects:
+        place = (logs or cache_directory() / "machine" / "proofs") / name
+        scratch = cache_directory() / "machine" / "run"
+        scratch.mkdir(parents=True, exist_ok=True)
+        if not (quiet or json):
+            output.say(f"{name}: booting {subject.image}")
+        say = _silent if quiet or json else _phases()
+        proof = prove(subject, Level(level), cache=cache_directory(), scratch=scratch, logs=place, say=say)
+        proofs.append((name, place, proof))
+        if not json:
+            _show(name, place, proof)
+    if json:
+        output.document("boot", proofs=[document(*each) for each in proofs])
+    if not all(proof.holds for _, _, proof in proofs):
+        raise typer.Exit(1)
+
+
+def _subjects(
+    factory: Factory, what: Path, types: list[str], arches: list[str], memory: int
+) -> "Iterator[tuple[str, Subject]]":
+    if what.suffix == ".toml":
+        yield from _of_recipe(factory, what, types, arches, memory)
+        return
+    image = what / "disk.raw" if what.is_dir() else what
+    if not image.is_file():
+        raise HostError(f"{image}: there is no such image", hint="name an image, or a recipe that ends in .toml")
+    for name in types or ["m1.small"]:
+        for architecture in arches or ["x86_64"]:
+            yield f"{image.stem}-{name}-{architecture}", _subject(image.absolute(), name, architecture, memory)
+
+
+def _of_recipe(
+    factory: Factory, path: Path, types: list[str], arches: list[str], memory: int
+) -> "Iterator[tuple[str, Subject]]":
+    """What a recipe's variants are booted from: built up to the image."""
+    from dataclasses import replace
+
+    prepared = factory.lock(factory.prepare(path))
+    plan = factory.plan(prepared, o.selection(types, arches, []))
+    actions = factory.decide(plan, factory.observe(plan, None), until="image")
+    factory.build(plan, actions, prepared.loaded.recipe)
+    recipe, kernel = prepared.loaded.recipe, prepared.loaded.kernel
+    for variant in plan.variants:
+        step = next(each for each in plan.chain(variant.name) if each.stage == "image")
+        image = factory.store.object_path(step.key) / "disk.raw"
+        subject = _subject(image, variant.instance_type, variant.architecture, memory)
+        yield (
+            variant.name,
+            replace(
+                subject,
+                loader=kernel.pv.loader,
+                injected=recipe.ssh.authorized_keys,
+                metadata_key=recipe.ssh.metadata_key,
+            ),
+        )
+
+
+def _subject(image: Path, name: str, architecture: str, memory: int) -> "Subject":
+    from builder.catalog.instance_types import instance_type
+    from builder.machine.disks import instance_disks
+    from builder.machine.proof import Subject
+
+    kind = instance_type(name)
+    return Subject(
+        image=image,
+        architecture=architecture,
+        instance_type=name,
+        disks=instance_disks(cache_directory(), kind),
+        memory_mib=min(memory, kind.memory_mib),
+        vcpus=2,
+    )
+
+
+def _phases() -> Any:
+    """Tells each phase with its time."""
+    import time
+
+    began = time.monotonic()
+    return lambda phase: output.say(f"  {time.monotonic() - began:6.1f} s  {phase}")
+
+
+def _silent(text: str) -> None:
+    """Nobody wants to know."""
+
+
+def _show(name: str, place: Path, proof: "Proof") -> None:
+    """The verdict on stdout; what it rests on, for people."""
+    for each in proof.checks:
+        if each.holds:
+            output.say(f"  {output.styled('ok', 'good')}       {each.id}: {each.says}")
+        else:
+            output.say(f"  {output.styled('wrong', 'error')}    {each.id}: {each.says}")
+    if proof.why:
+        output.say(f"  {output.styled('wrong', 'error')}    {proof.why}")
+    if proof.cause:
+        for line in proof.cause.lines:
+            output.say(f"             | {line}")
+        output.say(f"  {output.styled('hint:', 'hint')}    {proof.cause.remedy}")
+    if not proof.holds:
+        output.say(f"  the console and what else was recorded: {place}")
+    seconds = proof.seconds[-1][1] if proof.seconds else 0.0
+    output.result(f"{name} {proof.level} {'holds' if proof.holds else 'does not hold'} {seconds:.1f} s")
+
+
+def document(name: str, place: Path, proof: "Proof") -> dict[str, Any]:
+    return {
+        "name": name,
+        "level": proof.level.value,
+        "instance_type": proof.instance_type,
+        "holds": proof.holds,
+        "reasons": list(proof.reasons),
+        "remedy": proof.cause.remedy if proof.cause else "",
+        "lines": list(proof.cause.lines) if proof.cause else [],
+        "phases": [{"name": phase, "milliseconds": int(seconds * 1000)} for phase, seconds in proof.seconds],
+        "checks": [{"id": each.id, "holds": each.holds, "says": each.says} for each in proof.checks],
+        "logs": str(place),
+    }
