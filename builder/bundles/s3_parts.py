@@ -54,7 +54,7 @@ def store(
     bucket: Bucket,
     prefix: str,
     key: str,
-    body: bytes | bytearray | BinaryIO,
+    body: bytes | memoryview | BinaryIO,
     *,
     sha1: str,
     acl: str | None,
@@ -176,8 +176,8 @@ class S3Sink:
     def _put(self, key: str, buffer: bytearray, length: int, sha1: str) -> None:
         try:
             if not self._stopped.is_set():
-                body = buffer if length == len(buffer) else buffer[:length]
-                store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=PART_TYPE)
+                with memoryview(buffer)[:length] as body:
+                    store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=PART_TYPE)
         except BaseException as error:
             if isinstance(error, s3.Taken):
                 self._sent.remove(key)  # somebody else's

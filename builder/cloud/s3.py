@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError
 
+from builder.cloud.body import Body
 from builder.cloud.errors import Client, answers, code_of, refusal, unanswered
 from builder.errors import RegionError
 
@@ -115,7 +116,7 @@ def stored(bucket: Bucket, key: str) -> Stored | None:
 def put(
     bucket: Bucket,
     key: str,
-    body: bytes | bytearray | BinaryIO,
+    body: bytes | memoryview | BinaryIO,
     *,
     sha1: str,
     acl: str | None,
@@ -127,11 +128,12 @@ def put(
     `acl` is a canned list, or None where the bucket's policy says who may read. With `new` nothing that is there is
     replaced: Taken, then.
     """
-    request = {**bucket.address, "Key": key, "Body": body, "ContentType": content_type}
-    request |= {"ChecksumSHA1": to_base64(sha1)} | ({} if acl is None else {"ACL": acl})
+    request = {**bucket.address, "Key": key, "ContentType": content_type, "ChecksumSHA1": to_base64(sha1)}
+    request |= {} if acl is None else {"ACL": acl}
+    file = Body(body) if isinstance(body, bytes | memoryview) else body
     with answers(bucket.client, f"s3://{bucket.name}/{key}"):
         try:
-            bucket.client.put_object(**request, **({"IfNoneMatch": "*"} if new else {}))
+            bucket.client.put_object(**request, Body=file, **({"IfNoneMatch": "*"} if new else {}))
         except ClientError as error:
             if code_of(error) == "AccessControlListNotSupported":
                 raise AclsRefused(f"the bucket {bucket.name} does not allow ACLs") from error

@@ -759,6 +759,18 @@ class TestStraightToS3:
         assert bad.cut_requests == []
         assert sum(each.size for each in s3.listed(over, "web/").values()) == sent.sent
 
+    def test_a_slow_link_is_no_failure(self, images: Bucket, region: Status, tmp_path: Path) -> None:
+        """A part takes longer than a connection may take to be made."""
+        data = bytes(8 * MIB)
+        digest = PartDigest(length=len(data), sha1=hashlib.sha1(data).hexdigest(), sha256="")
+        with link(region.endpoint_url, rate=2 * MIB) as slow:
+            bucket = replace(images, client=client_of(slow.url, tmp_path))
+            with S3Sink(bucket, "web", ["p.part.0"]) as sink:
+                sink.write(0, memoryview(data))
+                sink.end(0, digest)
+                sink.keep("p.manifest.xml", b"manifest")
+        assert under(images, "web/") == {"p.part.0": data, "p.manifest.xml": b"manifest"}
+
     def test_the_sink_waits_when_nothing_leaves(self, over: Bucket, region: Status) -> None:
         """Back-pressure: no more than so many parts are taken before one has gone."""
         taken: list[int] = []
