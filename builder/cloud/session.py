@@ -72,8 +72,8 @@ def client(service: str, surroundings: Surroundings, region: str, *, credentials
 def told(client: Client, say: Callable[[str], None]) -> None:
     """Have every answer that the client gets told in a line: call, status, request id. No header, so no signature."""
 
-    def answered(http_response: Any, model: Any, **_: object) -> None:
-        request_id = http_response.headers.get("x-amz-request-id", http_response.headers.get("x-amzn-requestid", "-"))
+    def answered(http_response: Any, parsed: Any, model: Any, **_: object) -> None:
+        request_id = parsed.get("ResponseMetadata", {}).get("RequestId", "-")
         say(f"{model.name}: {http_response.status_code}, request {request_id}")
 
     client.meta.events.register("after-call.*.*", answered)

@@ -12,6 +12,7 @@ from builder.cloud.ec2 import (
     image_by_name,
     images_by_key,
     kernel_architecture,
+    may_register,
     register_image,
     wait_available,
 )

@@ -119,7 +119,7 @@ def test_answers_can_be_told_without_a_secret(tmp_path: Path) -> None:
     lines: list[str] = []
     session.told(client, lines.append)
     with Stubber(client) as stubber:
-        metadata = {"HTTPStatusCode": 200, "HTTPHeaders": {"x-amzn-requestid": "r-1"}}
+        metadata = {"HTTPStatusCode": 200, "RequestId": "r-1"}
         stubber.add_response("describe_images", {"Images": [], "ResponseMetadata": metadata})
         client.describe_images()
     assert lines == ["DescribeImages: 200, request r-1"]
