@@ -113,6 +113,7 @@ class Layer:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            _clear(target, 0o644)
         os.utime(target, (when, when))
 
     def finish(self) -> None:
@@ -133,7 +134,8 @@ class Layer:
         if not path or os.path.lexists(self._above(path)):
             return
         self._directory(os.path.dirname(path))
-        os.mkdir(self._above(path), 0o755)
+        os.mkdir(self._above(path))
+        _clear(self._above(path), 0o755)
         self._made.append(path)
         if os.path.isdir(self._below(path)) and not os.path.islink(self._below(path)):
             _copy_attributes(self._below(path), self._above(path))
@@ -176,6 +178,14 @@ def _note(found: Survey, path: str, place: str, status: os.stat_result) -> None:
             found.unreadable.append(path)
     if stat.S_ISREG(status.st_mode):
         found.files[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _clear(target: str, mode: int) -> None:
+    """Take off what a new file inherits from a directory's default access list."""
+    for name in os.listxattr(target, follow_symlinks=False):
+        if name.startswith("system.posix_acl_"):
+            os.removexattr(target, name, follow_symlinks=False)
+    os.chmod(target, mode)
 
 
 def _copy_attributes(source: str, target: str) -> None:

@@ -277,8 +277,8 @@ def test_a_path_below_a_link_is_excluded_where_it_is(shell: Shell, tree: Path) -
 
 def test_access_lists_stay_where_they_are(shell: Shell, tree: Path) -> None:
     """A default list is inherited by what is made under it, and so must not reach what is made anew in the layer."""
-    acl = bytes.fromhex("0200000001000700ffffffff02000700e80300000400050000ffffff10000700ffffffff20000500ffffffff")
-    acl = acl.replace(bytes.fromhex("0400050000ffffff"), bytes.fromhex("04000500ffffffff"))
+    entries = "01000700ffffffff 02000700e8030000 04000500ffffffff 10000700ffffffff 20000500ffffffff"  # u:1000:rwx
+    acl = bytes.fromhex("02000000" + entries)
     for path in ("", "root"):
         os.setxattr(tree / path, "system.posix_acl_default", acl)
     (tree / "sys").rename(tree / "was-sys")
