@@ -116,6 +116,16 @@ def test_exactly_10_gib_is_taken(tmp_path: Path) -> None:
         assert opened.size == SIZE_LIMIT
 
 
+def test_more_than_ec2_takes_where_that_is_asked_for(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(SIZE_LIMIT + 1)
+    with open_image(large, limit=None) as opened:
+        assert opened.size == SIZE_LIMIT + 1
+    with pytest.raises(BuilderError, match="takes at most 1024"), open_image(large, limit=1024):
+        pass
+
+
 def test_what_is_no_image(tmp_path: Path, image: Path) -> None:
     with pytest.raises(BuilderError, match=r"gone cannot be read: No such file"), open_image(tmp_path / "gone"):
         pass
