@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from builder.cloud import session
+from builder.cloud.buckets import region_of_location
 from builder.cloud.errors import answers, code_of
 from builder.cloud.s3 import MISSING, Bucket
 
@@ -85,7 +86,10 @@ def _region(bucket: Bucket) -> str:
                 return str(found)
             raise
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return str(answer.get("BucketRegion") or headers.get("x-amz-bucket-region") or bucket.client.meta.region_name)
+    if found := answer.get("BucketRegion") or headers.get("x-amz-bucket-region"):
+        return str(found)
+    located = _asked(bucket, "get_bucket_location")
+    return region_of_location(located["LocationConstraint"]) if located else str(bucket.client.meta.region_name)
 
 
 def _asked(bucket: Bucket, operation: str, **more: str) -> Mapping[str, Any] | None:
