@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from builder.errors import BuilderError
 from builder.formats import initrd
+from builder.formats.initrd import Entry, format_cpio, read_initrd
 
 
 def member(name: str, data: bytes = b"", mode: int = 0o100644) -> bytes:
@@ -91,3 +92,17 @@ def test_modules_by_name() -> None:
     )
     assert present == {"xen_blkfront", "ext4"}
     assert initrd.missing_modules(("xen-blkfront", "xen-netfront", "ext4"), present) == ("xen-netfront",)
+
+
+def test_an_archive_that_is_written_can_be_read() -> None:
+    entries = [
+        Entry(name="dev", mode=0o040755, mtime=0, data=b""),
+        Entry(name="dev/console", mode=0o020600, mtime=0, data=b"", device=(5, 1)),
+        Entry(name="init", mode=0o100755, mtime=7, data=b"#!/bin/sh\n"),
+    ]
+    archive = format_cpio(entries)
+    assert [(each.name, each.mode, each.mtime, each.data) for each in read_initrd(archive)] == [
+        (each.name, each.mode, each.mtime, each.data) for each in entries
+    ]
+    assert len(archive) % 4 == 0
+    assert b"0000000500000001" in archive
