@@ -1,6 +1,8 @@
 """Takes a bundle apart: everything is checked, and the image appears whole or not at all."""
 
+import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from builder.formats.unseal import check_parts, unseal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+_PREFIX = ".ami-factory-unbundle-"
 
 
 def unbundle(
@@ -122,24 +126,53 @@ def _refuse_existing(path: Path) -> None:
 
 @contextmanager
 def _written(path: Path, force: bool) -> Iterator[SparseWriter]:
-    """A new file, for our eyes only, that takes the place of `path` at the end, on the disk by then; or goes away."""
+    """A new file, for our eyes only, that becomes `path` at the end, on the disk by then; or was never there.
+
+    It has no name until then, so that not even a killed process leaves anything; where the file system knows no such
+    files it has a hidden one.
+    """
     with _disk_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=".ami-factory-unbundle-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with _disk_errors(path):
-            try:
-                yield SparseWriter(descriptor)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if not force:
+        descriptor, hidden = _new_file(path.parent)
+        try:
+            yield SparseWriter(descriptor)
+            os.fsync(descriptor)
+            if force:
+                hidden = hidden or _linked(descriptor, path.with_name(f"{_PREFIX}{secrets.token_hex(8)}"))
+                hidden.replace(path)
+            elif hidden is None:
+                _linked(descriptor, path)
+            else:
                 _refuse_existing(path)
-            temporary.replace(path)
+                hidden.replace(path)
             _sync_directory(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        except BaseException:
+            if hidden is not None:
+                hidden.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _new_file(directory: Path) -> tuple[int, Path | None]:
+    """An open file on the file system of `directory`, and its name, if it has one."""
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):  # the latter from before Linux 3.11
+            raise
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=directory)
+    return descriptor, Path(name)
+
+
+def _linked(descriptor: int, path: Path) -> Path:
+    """Give a file without a name one that nobody has."""
+    try:
+        # Python follows the link in /proc only when told where to look from; the path is absolute, so anywhere will do.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+    except FileExistsError:
+        _refuse_existing(path)
         raise
+    return path
 
 
 @contextmanager
