@@ -2,7 +2,7 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, unbundle. Needs recipes/quickstart.toml built once (`make ami`): the repository is
+Names: cold, nothing, key, types, unbundle, bundles_s3. Needs recipes/quickstart.toml built once (`make ami`): the repository is
 warm then.
 """
 
@@ -23,6 +23,7 @@ from tempfile import mkdtemp
 
 from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
+from tests.bench import bundles_s3 as to_s3
 from tests.bench import unbundle as unbundling
 from tests.bench.lines import Line
 
@@ -223,12 +224,20 @@ def unbundle(bench: Bench) -> Iterator[Line]:
     yield from unbundling.rows(home, bench.runs)
 
 
+def bundles_s3(bench: Bench) -> Iterator[Line]:
+    """A bundle straight to S3."""
+    home = bench.home / "bundles_s3"
+    home.mkdir()
+    yield from to_s3.rows(home, bench.runs)
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "nothing": nothing,
     "key": key,
     "types": types,
     "cold": cold,
     "unbundle": unbundle,
+    "bundles_s3": bundles_s3,
 }
 
 
