@@ -50,14 +50,14 @@ def run(options: Options) -> None:
     key = signer.private_key(Path(options.privatekey)) if options.privatekey else None
     stored = bucket.bucket(places.find(options, "s3"), target.bucket)
     name = _manifest_name(options, stored, target.prefix)
-    output.result(f"Downloading manifest {name} from {options.bucket} to {directory / name} ...")
+    output.result(f"Downloading manifest {name} from {target.bucket} to {directory / name} ...")
     with Meter("download", wanted=options.progress) as meter:
         manifest = fetch.download(
             stored, target.prefix, name, directory, private_key=key, force=options.yes, progress=meter
         )
     data = manifest.read_bytes()
     for part in read_manifest(data if key is None else open_manifest(data, key)).parts:
-        output.result(f"Downloaded {part.filename} from {options.bucket}")
+        output.result(f"Downloaded {part.filename} from {target.bucket}")
 
 
 def _manifest_name(options: Options, stored: "Bucket", prefix: str) -> str:

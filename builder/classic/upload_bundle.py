@@ -51,7 +51,7 @@ def run(options: Options) -> None:
         )
     place = _place(options)
     stored = bucket.ready(place, target)
-    output.result(f"Uploading bundled image parts to the S3 bucket {options.bucket} ...")
+    output.result(f"Uploading bundled image parts to the S3 bucket {target.bucket} ...")
     with Meter("upload", wanted=options.progress) as meter:
         sent = send.upload(
             manifest,

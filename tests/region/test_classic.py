@@ -373,10 +373,9 @@ def stored(plain: TestBundle, bucket: str, s3: Any) -> TestBundle:
 )
 def test_download(which: list[str], stored: TestBundle, shell: Shell, bucket: str) -> None:
     done = shell.good("ec2-download-bundle", "-b", f"{bucket}/a/b", "-d", "bundles", *which)
-    where = f"{bucket}/a/b"
     assert done.stdout.splitlines() == [
-        f"Downloading manifest disk.img.manifest.xml from {where} to bundles/disk.img.manifest.xml ...",
-        *(f"Downloaded {name} from {where}" for name in stored.parts),
+        f"Downloading manifest disk.img.manifest.xml from {bucket} to bundles/disk.img.manifest.xml ...",
+        *(f"Downloaded {name} from {bucket}" for name in stored.parts),
     ]
     assert {path.name: path.read_bytes() for path in (shell.path / "bundles").iterdir()} == stored.files()
 
