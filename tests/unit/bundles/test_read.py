@@ -1,6 +1,7 @@
 """Where the image goes, who may read it, and that nothing is left of a failure. What is refused: test_hostile.py."""
 
 import os
+import random
 import resource
 import signal
 import stat
@@ -14,8 +15,12 @@ from pathlib import Path
 import pytest
 
 from builder.bundles import read
+from builder.bundles.contract import Description, Keys
 from builder.bundles.directory import DirectorySource
+from builder.bundles.image import open_image
+from builder.bundles.write import bundle_to_directory
 from builder.errors import BuilderError, RecipeError
+from builder.formats.gzip_stream import Level
 from tests.support.forged import Forged, Held, forge, private_key
 
 ROOT = Path(__file__).parents[3]
@@ -251,3 +256,26 @@ def test_a_name_that_is_none_for_a_file(name: str, tmp_path: Path) -> None:
         undo(bundle, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert undo(bundle, tmp_path / "named").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("level", ["fast", "small"])
+def test_what_our_writer_writes(level: Level, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    noise = random.Random(level).randbytes(12 << 20)
+    with image.open("wb") as file:
+        for at in (0, 15 << 20, (40 << 20) + 12345):
+            file.seek(at)
+            file.write(noise)
+        file.truncate(60 << 20)
+    user, ec2 = private_key("user"), private_key("ec2")
+    said = Description(name="disk.img", account="123456789012", architecture="i386")
+    parts = tmp_path / "bundle"
+    parts.mkdir()
+    with open_image(image) as opened:
+        manifest = bundle_to_directory(opened, said, Keys(private_key=user, ec2=ec2.public_key()), parts, level=level)
+    for key in (user, ec2):
+        path = read.unbundle(
+            manifest.read_bytes(), DirectorySource(parts), key, tmp_path, certificate=user.public_key(), force=True
+        )
+        assert path.read_bytes() == image.read_bytes()
+        assert path.stat().st_blocks <= image.stat().st_blocks
