@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,14 +161,28 @@ def _hidden(directory: Path, manifest_name: str) -> Iterator[Path]:
     except OSError as error:
         raise BuilderError(f"{directory} is no directory to put a bundle into: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield hidden
-    except BlockingIOError as error:
-        raise BuilderError(
-            f"{directory}: another process is fetching {manifest_name}", hint="wait for it, or choose another directory"
-        ) from error
+        _lock(lock, hidden, f"{directory}: another process is fetching {manifest_name}")
+        try:
+            yield hidden
+        finally:
+            for unfinished in hidden.glob("*.new"):
+                unfinished.unlink()
+            with suppress(OSError):  # it holds parts that are right, for the next try; or is gone
+                (hidden / _PARTS).rmdir()
+                hidden.rmdir()
     finally:
         os.close(lock)
+
+
+def _lock(descriptor: int, path: Path, otherwise: str) -> None:
+    """Take a directory for this process. BuilderError when another has it, or removed it a moment ago."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    raise BuilderError(otherwise, hint="wait for it, or choose another directory")
 
 
 def _sha1(path: Path) -> str:

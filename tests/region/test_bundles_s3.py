@@ -494,6 +494,7 @@ class TestDownload:
     def test_no_such_bundle_and_no_such_directory(self, there: Bucket, here: Path, bundle: TestBundle) -> None:
         with pytest.raises(RegionError, match="NoSuchKey"):
             fetch.download(there, "web", "other.manifest.xml", here)
+        assert list(here.iterdir()) == []
         with pytest.raises(BuilderError, match="is no directory to put a bundle into"):
             fetch.download(there, "web", bundle.manifest_name, here / "none" / "such")
 

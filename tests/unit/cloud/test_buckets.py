@@ -1,14 +1,21 @@
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.client import BaseClient
+from botocore.compat import HTTPHeaders
 from botocore.stub import Stubber
+from urllib3 import HTTPResponse
 
+from builder.cloud import session
 from builder.cloud.buckets import delete_empty, ensure_bucket, readable_acl, region_of_location
 from builder.cloud.s3 import Bucket
 from builder.errors import RegionError
 from builder.formats.bucket_policy import granting
+from builder.stages.contract import Surroundings
 
 Stubbed = Callable[..., tuple[BaseClient, Stubber]]
 OURS = {"Bucket": "images", "ExpectedBucketOwner": "123456789012"}
@@ -197,3 +204,20 @@ def test_only_an_empty_bucket_is_removed(stubbed: Stubbed) -> None:
     stub.add_response("delete_bucket", {}, OURS)
     stub.add_client_error("delete_bucket", "BucketNotEmpty", http_status_code=409)
     assert (delete_empty(bucket(client)), delete_empty(bucket(client))) == (True, False)
+
+
+def test_a_name_with_dots_goes_into_the_path(tmp_path: Path) -> None:
+    """AWS's certificate is for one label before s3.REGION.amazonaws.com."""
+    of_aws = Surroundings(state=tmp_path, cache=tmp_path, trees=tmp_path)
+    client = session.client("s3", of_aws, "eu-west-1", credentials=session.Credentials(key="AK", secret="none"))
+    asked: list[str] = []
+
+    def answer(request: Any, **_: object) -> AWSResponse:
+        asked.append(request.url)
+        answered = HTTPResponse(io.BytesIO(), status=200, preload_content=False)
+        return AWSResponse(request.url, 200, HTTPHeaders.from_dict({"x-amz-bucket-region": "eu-west-1"}), answered)
+
+    client.meta.events.register("before-send.s3.HeadBucket", answer)
+    for name in ("plain", "with.dots"):
+        assert ensure_bucket(Bucket(client=client, name=name)) is False
+    assert asked == ["https://plain.s3.eu-west-1.amazonaws.com/", "https://s3.eu-west-1.amazonaws.com/with.dots"]
