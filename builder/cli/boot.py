@@ -130,7 +130,7 @@ def _of_recipe(
 def _subject(image: Path, name: str, architecture: str, memory: int) -> "Subject":
     from builder.catalog.instance_types import instance_type
     from builder.machine.disks import instance_disks
-    from builder.machine.proof import Subject
+    from builder.machine.proof import Subject, guest_memory
 
     kind = instance_type(name)
     return Subject(
@@ -138,8 +138,7 @@ def _subject(image: Path, name: str, architecture: str, memory: int) -> "Subject
         architecture=architecture,
         instance_type=name,
         disks=instance_disks(cache_directory(), kind),
-        memory_mib=min(memory, kind.memory_mib),
-        vcpus=2,
+        memory_mib=guest_memory(kind, memory),
     )
 
 

@@ -4,6 +4,7 @@ Levels: `login` boots it under Xen as an instance of one type; `full` also resta
 disk away; `direct` boots it in plain QEMU, for a quick look.
 """
 
+import fcntl
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from tempfile import mkdtemp
 from typing import Protocol
 
 from builder.canonical import to_plain
+from builder.catalog.instance_types import InstanceType
 from builder.errors import BuilderError
 from builder.machine import causes, checks, direct, metadata, prepare, ssh
 from builder.machine.checks import Check
@@ -153,6 +155,11 @@ class _Course:
         self.checks.append(Check(id=name, holds=holds, says=good if holds else bad))
 
 
+def guest_memory(kind: InstanceType, limit: int = 512) -> int:
+    """MiB that a guest of a type is given here: all of an instance type's would be wasted on a look at it."""
+    return min(limit, kind.memory_mib)
+
+
 def prove(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: Path, say: Say) -> Proof:
     """Boot and look. What is wrong with the image is in the proof; HostError when this machine cannot boot anything.
 
@@ -160,6 +167,13 @@ def prove(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: P
     (`proof.json`). `say` is told each phase as it is reached. Nothing runs, or is left in `scratch`, afterwards.
     """
     logs.mkdir(parents=True, exist_ok=True)
+    (cache / "machine").mkdir(parents=True, exist_ok=True)
+    with (cache / "machine" / "proof.lock").open("w") as lock:  # one at a time: two take longer than twice as long
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _proved(subject, level, cache=cache, scratch=scratch, logs=logs, say=say)
+
+
+def _proved(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: Path, say: Say) -> Proof:
     for each in logs.glob("*.console"):
         each.unlink()
     place = Path(mkdtemp(prefix="proof-", dir=scratch))

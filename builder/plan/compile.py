@@ -1,6 +1,6 @@
 """From a recipe and its lock to the steps of each variant. Pure: nothing is read, nothing is run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from builder.catalog.instance_types import InstanceType, instance_type
 from builder.catalog.kernels import Kernel
@@ -95,7 +95,14 @@ def _chain(request: Request) -> Iterator[Step]:
     yield image
     verify = step("verify", specs.verify_spec(request, configured), inputs=(("image", image),))
     yield verify
-    yield from _publish(request, image, verify)
+    gates = [verify]
+    proof = specs.boot_spec(request)
+    if proof is not None:
+        # What verify finds takes seconds, and a boot a minute.
+        boot = step("boot", proof, inputs=(("image", image),), after=(verify,))
+        yield boot
+        gates.append(boot)
+    yield from _publish(request, image, gates)
 
 
 def _shared_tree(request: Request, layers: Layers) -> Iterator[Step]:
@@ -144,7 +151,7 @@ def _scripts(request: Request, layers: Layers, after: str) -> Iterator[Step]:
             layers.append((each.label, each))
 
 
-def _publish(request: Request, image: Step, gate: Step) -> Iterator[Step]:
+def _publish(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
     target = request.target
     certificates = (
         (target.user_certificate, target.user_certificate_path),
@@ -154,4 +161,4 @@ def _publish(request: Request, image: Step, gate: Step) -> Iterator[Step]:
     yield bundle
     upload = step("upload", specs.upload_spec(request), inputs=(("bundle", bundle),))
     yield upload
-    yield step("register", specs.register_spec(request, upload.key), inputs=(("upload", upload),), after=(gate,))
+    yield step("register", specs.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)

@@ -16,6 +16,7 @@ from builder.plan.repositories import package_sources
 from builder.plan.step import Variant
 from builder.recipe.model import MAX_TAG_VALUE, Recipe, parse_size
 from builder.recipe.templates import ami_name_fault, render_string
+from builder.stages.boot.spec import ProofSpec
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec, UserKeys
 from builder.stages.customise.spec import CustomiseSpec, File, Script, User
@@ -210,6 +211,21 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
         filesystem=filesystem,
         features=request.kernel.features(filesystem),
         pv_note=request.unsupported,
+    )
+
+
+def boot_spec(request: Request) -> ProofSpec | None:
+    """None when the recipe wants no boot proof, or the kernel cannot boot where it would be tried."""
+    level = request.recipe.boot.level
+    if level == "none" or request.unsupported:
+        return None
+    return ProofSpec(
+        level=level,
+        architecture=request.variant.architecture,
+        instance_type=request.variant.instance_type,
+        loader=request.kernel.pv.loader,
+        authorized_keys=request.recipe.ssh.authorized_keys,
+        metadata_key=request.recipe.ssh.metadata_key,
     )
 
 

@@ -257,6 +257,16 @@ class Image(Table):
     label: Label = Field("root", description="Its label.")
 
 
+class Boot(Table):
+    """The boot proof: a gate before the AMI is registered."""
+
+    level: Literal["none", "direct", "login", "full"] = Field(
+        "none",
+        description="none; direct: in plain QEMU; login: under Xen as EC2 boots it, logged in to and looked at; "
+        "full: also restarted, and without an ephemeral disk.",
+    )
+
+
 class Bundle(Table):
     """How the image becomes a bundle. Account, certificate and key left out: they are made once, and said so."""
 
@@ -333,5 +343,6 @@ class Recipe(Table):
     scripts: tuple[Script, ...] = Field((), description="Programs to run in the tree, in order.")
     services: Services = Field(Services(), description="systemd units.")
     image: Image = Field(Image(), description="The image.")
+    boot: Boot = Field(Boot(), description="The boot proof.")
     bundle: Bundle = Field(Bundle(), description="The bundle.")
     register_: Register = Field(Register(), alias="register", description="The AMI.")

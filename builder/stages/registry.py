@@ -29,6 +29,8 @@ STAGES: dict[str, Stage] = {
         # Not in the namespace: an ordinary user's has no id for the host's root, so the appliance would be made of
         # nobody's files, and its setuid mount would refuse to mount. libguestfs ends QEMU with its caller.
         Stage(name="verify", module="builder.stages.verify", namespace=False, says="static lint of the image"),
+        # Not in the namespace: QEMU needs none, and its guests' disks are its user's.
+        Stage(name="boot", module="builder.stages.boot", namespace=False, says="proof that the image boots"),
         Stage(
             name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"
         ),

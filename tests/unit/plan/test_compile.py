@@ -7,6 +7,7 @@ import pytest
 from builder.errors import RecipeError
 from builder.factory import Selection
 from builder.plan.compile import variants
+from builder.recipe.model import Boot
 from tests.support.plans import TARGET, planned, prepared
 
 
@@ -91,3 +92,34 @@ def test_a_long_description_is_cut_to_what_ec2_keeps() -> None:
     register = recipe.register_.model_copy(update={"description": "x" * 300})
     plan = planned(ready, recipe=recipe.model_copy(update={"register_": register}))
     assert plan.by_key[plan.goals[0][1]].spec["description"] == "x" * 255
+
+
+def test_the_boot_proof_is_a_gate_and_renames_nothing() -> None:
+    """It is booted after verify, registered after both; every other key stays."""
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe
+    without = planned(ready)
+    plan = planned(ready, recipe=recipe.model_copy(update={"boot": Boot(level="login")}))
+    boots = [each for each in plan.steps if each.stage == "boot"]
+    assert {each.key for each in plan.steps} - {each.key for each in boots} == {each.key for each in without.steps}
+    for boot in boots:
+        (image,) = (key for name, key in boot.inputs if name == "image")
+        (verify,) = (each for each in plan.steps if each.stage == "verify" and ("image", image) in each.inputs)
+        assert boot.after == (verify.key,)
+        registered = [each for each in plan.steps if each.stage == "register" and boot.key in each.after]
+        assert [each.after for each in registered] == [(verify.key, boot.key)]
+    assert boots[0].spec == {
+        "level": "login",
+        "architecture": "x86_64",
+        "instance_type": "m1.small",
+        "loader": "pv-grub-hd0",
+        "authorized_keys": [],
+        "metadata_key": True,
+    }
+
+
+def test_what_cannot_boot_here_is_not_booted() -> None:
+    """A 32-bit PV kernel that Linux has no more."""
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe.model_copy(update={"boot": Boot(level="login"), "architectures": ("i386",)})
+    assert [each for each in planned(ready, recipe=recipe).steps if each.stage == "boot"] == []

@@ -1,0 +1,60 @@
+"""Boot an image and look at it over SSH; stop it here if it does not come up, or not as it should."""
+
+import shutil
+import sys
+
+from builder.catalog.instance_types import instance_type
+from builder.errors import BuilderError
+from builder.machine.disks import instance_disks
+from builder.machine.proof import Level, Proof, Subject, guest_memory, prove
+from builder.stages.boot.spec import ProofSpec
+from builder.stages.contract import Result, StageContext
+
+_KEPT = ("proof.json", "metadata.log", "*.console")
+
+
+def run(spec: ProofSpec, context: StageContext) -> Result:
+    """Write the record and the consoles. BuilderError with the cause if the image does not hold."""
+    kind = instance_type(spec.instance_type)
+    subject = Subject(
+        image=context.input("image").path / "disk.raw",
+        architecture=spec.architecture,
+        instance_type=spec.instance_type,
+        disks=instance_disks(context.surroundings.cache, kind),
+        loader=spec.loader,
+        memory_mib=guest_memory(kind),
+        injected=spec.authorized_keys,
+        metadata_key=spec.metadata_key,
+    )
+    logs = context.scratch / "logs"
+    proof = prove(
+        subject,
+        Level(spec.level),
+        cache=context.surroundings.cache,
+        scratch=context.scratch,
+        logs=logs,
+        say=lambda text: sys.stderr.write(f"{text}\n"),
+    )
+    if not proof.holds:
+        for console in sorted(logs.glob("*.console")):  # the log of the step is what stays of one that failed
+            sys.stderr.write(f"--- {console.name}\n{console.read_text(errors='replace')}\n")
+        raise refusal(proof)
+    for pattern in _KEPT:
+        for path in logs.glob(pattern):
+            shutil.move(path, context.output / path.name)
+    return {
+        "level": spec.level,
+        "milliseconds": {phase: int(seconds * 1000) for phase, seconds in proof.seconds},
+        "checks": [each.id for each in proof.checks],
+    }
+
+
+def refusal(proof: Proof) -> BuilderError:
+    """One error that tells all that does not hold, and the lines of the console that say why."""
+    first, *others = proof.reasons
+    lines = proof.cause.lines if proof.cause else ()
+    return BuilderError(
+        f"the image does not boot as it should on {proof.instance_type}: {first}",
+        detail="\n".join([*others, *(f"console: {line}" for line in lines)]),
+        hint=proof.cause.remedy if proof.cause else "the whole console is in the step's log: ami-factory logs KEY",
+    )
