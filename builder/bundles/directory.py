@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -51,7 +52,8 @@ class DirectorySink:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk: what could not be written must not keep the rest from going
+                self._file.close()
         shutil.rmtree(self._private, ignore_errors=True)
         os.close(self._lock)
 

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from builder.bundles import volume_rules
+from builder.bundles.contract import Progress, no_progress
 from builder.bundles.directory import clear_stale, private_directory
 from builder.bundles.volume_job import Job, LeftOut, Made
 from builder.bundles.volume_mounts import LABEL_BYTES
 from builder.errors import BuilderError, Exit, HostError, RecipeError
 from builder.formats.toml import printable
-from builder.host import namespace, process
+from builder.host import namespace, process, tree_files
 from builder.host.workers import Worker
 
 LARGEST_MIB = 10240
 """EC2's limit, and what is made when no size is given: the image is sparse."""
 _MIB = 1 << 20
+_ELF_MACHINES = {b"\x03\0": "i386", b"\x3e\0": "x86_64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,13 @@ class VolumeImage:
 
 @contextmanager
 def volume_image(
-    volume: Volume, destination: Path, name: str, *, private: tuple[Path, ...] = (), force: bool = False
+    volume: Volume,
+    destination: Path,
+    name: str,
+    *,
+    private: tuple[Path, ...] = (),
+    force: bool = False,
+    progress: Progress = no_progress,
 ) -> Iterator[VolumeImage]:
     """Make the image; `keep` puts it at `destination/name`, and if nobody does it is gone at the end.
 
@@ -89,10 +97,20 @@ def volume_image(
     aside, lock = private_directory(place)
     try:
         job = _job(volume, root, place, name, aside, private)
-        yield VolumeImage(path=Path(job.image), made=_run(job, aside / "log"), final=final)
+        yield VolumeImage(path=Path(job.image), made=_run(job, aside / "log", progress), final=final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         os.close(lock)
+
+
+def architecture(tree: Path) -> str:
+    """Of a tree's shell: i386 or x86_64; "" when there is none, or one for another machine (elf(5))."""
+    try:
+        with tree_files.follow(tree, "/bin/sh").open("rb") as file:
+            header = file.read(20)
+    except (OSError, BuilderError):
+        return ""
+    return _ELF_MACHINES.get(header[18:20], "") if header.startswith(b"\x7fELF") else ""
 
 
 def _job(volume: Volume, root: Path, place: Path, name: str, aside: Path, private: tuple[Path, ...]) -> Job:
@@ -139,19 +157,23 @@ def _check_names(volume: Volume) -> None:
             raise RecipeError(f'--uuid: "{printable(volume.uuid)}" is not a UUID', hint="see: uuidgen") from None
 
 
-def _run(job: Job, log: Path) -> Made:
+def _run(job: Job, log: Path, progress: Progress) -> Made:
     command = [sys.executable, "-m", "builder.bundles.volume_inside"]
     with Worker(command, namespace=True, log=log, way_in=namespace.beside) as worker:
         worker.tell(json.dumps(asdict(job)).encode())
-        answers = [json.loads(line) for line in worker.lines()]
+        answer: dict[str, Any] = {}
+        for line in worker.lines():
+            answer = json.loads(line)
+            if "progress" in answer:
+                progress(*answer["progress"])
         code = worker.exit_code()
-    if not answers:
+    if not answer or "progress" in answer:
         raise HostError(
             f"the image could not be made (exit code {code})",
             detail=log.read_text(errors="replace")[-2000:].strip(),
             hint="it takes a mount namespace of its own: containers may need the right to make one (CAP_SYS_ADMIN)",
         )
-    return _answer(answers[-1])
+    return _answer(answer)
 
 
 def _answer(said: dict[str, Any]) -> Made:

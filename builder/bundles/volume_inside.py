@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.bundles import volume_mounts
+from builder.bundles.contract import Progress
 from builder.bundles.directory import PREFIX
 from builder.bundles.volume_job import Job, LeftOut, Made
 from builder.bundles.volume_layer import Fleeting, State, Survey, changed, survey
@@ -32,11 +33,15 @@ _SHOWN = 5
 def main() -> None:
     """Answer one job."""
     os.umask(0o022)
-    answer = os.fdopen(os.dup(1), "w")
+    answer = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what programs print belongs to the log
     process.log_to(sys.stderr)
+
+    def progress(done: int, total: int) -> None:
+        answer.write(json.dumps({"progress": [done, total]}) + "\n")
+
     try:
-        said: dict[str, Any] = {"made": asdict(_run(Job(**json.loads(sys.stdin.readline()))))}
+        said: dict[str, Any] = {"made": asdict(_run(Job(**json.loads(sys.stdin.readline())), progress))}
     except BuilderError as error:
         said = {"error": {"brief": error.brief, "detail": error.detail, "hint": error.hint, "exit": int(error.exit)}}
     except OSError as error:
@@ -46,23 +51,22 @@ def main() -> None:
     answer.close()
 
 
-def _run(job: Job) -> Made:
+def _run(job: Job, progress: Progress) -> Made:
     volume = Path(job.volume)
     mounts = volume_mounts.parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     inner = volume_mounts.below(mounts, job.volume)
     rules, missing = _rules(job, inner)
-    found = volume_mounts.traits(mounts, volume)
-    layout = layout_of(job, found)
     process.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", job.scratch])
     parts = [bound(job, volume, "", 0)]
-    others = [each for each in inner if not each.in_memory and _is_wanted(_inside(each, job), rules)]
+    layout = layout_of(job, volume_mounts.traits(mounts, volume, parts[0].place))
+    others = [each for each in inner if not each.in_memory and _is_wanted(_inside(each, job), rules, job)]
     if job.every_file_system:
         crossed = [each for each in others if Path(each.point).is_dir()]
         parts += [bound(job, Path(each.point), _inside(each, job), at) for at, each in enumerate(crossed, start=1)]
         others = []
     surveys = [survey(each.place, each.prefix, rules) for each in parts]
     _require_readable(surveys)
-    needed, output, surveys = _persist(job, layout, parts, surveys, rules, _naming(mounts, job))
+    needed, output, surveys = _persist(job, layout, parts, surveys, rules, _naming(mounts, job), progress)
     after: dict[str, State] = {}
     for each in parts:
         after |= survey(each.place, each.prefix, rules).files
@@ -81,7 +85,13 @@ def _run(job: Job) -> Made:
 
 
 def _persist(
-    job: Job, layout: ExtLayout, parts: list[Part], first: list[Survey], rules: Rules, naming: Naming
+    job: Job,
+    layout: ExtLayout,
+    parts: list[Part],
+    first: list[Survey],
+    rules: Rules,
+    naming: Naming,
+    progress: Progress,
 ) -> tuple[int, str, list[Survey]]:
     """Make the image, and again without what has come and gone meanwhile when something has. The surveys that hold."""
     surveys, missed, gone = first, frozenset[str](), ""
@@ -92,7 +102,10 @@ def _persist(
                 for each, found in zip(parts, first, strict=True)
             ]
         try:
-            return *_make(job, layout, parts, surveys, naming, attempt), surveys
+            files = own_files(job, layout.filesystem, parts[0].place, naming)
+            with merged(job, parts, surveys, files, attempt) as tree:
+                output = run_script(job, tree)
+                return write_image(job, layout, tree, progress), output, surveys
         except Vanished as error:
             gone = str(error)
             missed |= frozenset(re.findall(r'"(.*)"', gone))
@@ -131,9 +144,9 @@ def _inside(mount: Mount, job: Job) -> str:
     return os.path.relpath(mount.point, job.volume)
 
 
-def _is_wanted(path: str, rules: Rules) -> bool:
+def _is_wanted(path: str, rules: Rules, job: Job) -> bool:
     """Whether what is mounted there is not left out anyway, with a directory that it is in."""
-    unwanted = rules.exclude | rules.own | frozenset(LEFT_EMPTY)
+    unwanted = rules.exclude | rules.own | frozenset((*LEFT_EMPTY, *job.emptied))
     return not any(path == each or path.startswith(each + "/") for each in unwanted)
 
 
@@ -156,16 +169,6 @@ def _require_readable(surveys: list[Survey]) -> None:
                 detail=_names(found.nobodys),
                 hint="run it as root: their owners cannot be kept otherwise",
             )
-
-
-def _make(
-    job: Job, layout: ExtLayout, parts: list[Part], surveys: list[Survey], naming: Naming, attempt: int
-) -> tuple[int, str]:
-    """Write the image. The bytes of the smallest that would do, and what the script said."""
-    files = own_files(job, layout.filesystem, parts[0].place, naming)
-    with merged(job, parts, surveys, files, attempt) as tree:
-        output = run_script(job, tree)
-        return write_image(job, layout, tree), output
 
 
 def _left_out(surveys: list[Survey]) -> tuple[LeftOut, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.errors import BuilderError
 from builder.formats.fstab import Line, parse_fstab
-from builder.host import process
+from builder.host import process, tree_files
 
 EXT = ("ext2", "ext3", "ext4")
 DEFAULT_FILESYSTEM = "ext3"
@@ -70,14 +71,17 @@ def holding(mounts: Iterable[Mount], path: str) -> Mount:
     return max(enumerate(over), key=lambda pair: (len(pair[1].point), pair[0]))[1]
 
 
-def traits(mounts: Iterable[Mount], volume: Path) -> Traits:
-    """Of a mounted volume what its device says; of a plain directory what its own /etc/fstab calls the root."""
+def traits(mounts: Iterable[Mount], volume: Path, place: Path) -> Traits:
+    """Of a mounted volume what its device says; of a plain directory what its own /etc/fstab calls the root.
+
+    `place` is where the volume can be read.
+    """
     mount = holding(mounts, str(volume))
     if mount.point == str(volume):
         return _of_device(mount)
     try:
-        lines = parse_fstab((volume / "etc/fstab").read_text(errors="replace"))
-    except (OSError, ValueError):
+        lines = parse_fstab(tree_files.follow(place, "/etc/fstab").read_text(errors="replace"))
+    except (OSError, ValueError, BuilderError):
         return Traits()
     return _of_fstab(lines)
 

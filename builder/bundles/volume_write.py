@@ -2,11 +2,15 @@
 
 import os
 import stat
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.bundles import volume_mounts
+from builder.bundles.contract import Progress
 from builder.bundles.volume_job import Job
 from builder.bundles.volume_mounts import Traits
 from builder.errors import NO_SPACE, BuilderError, HostError
@@ -19,6 +23,7 @@ _FEATURES = "^64bit,^metadata_csum,^orphan_file"
 _INODE_SIZE = {"ext2": 128, "ext3": 128, "ext4": 256}
 # An old init finds no console without them; /dev is left empty otherwise. Name, major, minor, mode.
 _NODES = (("console", 5, 1, 0o600), ("null", 1, 3, 0o666), ("tty", 5, 0, 0o666), ("zero", 1, 5, 0o666))
+_LOOK_SECONDS = 0.25
 _ELSEWHERE = "make room, or choose another --destination"
 
 
@@ -57,7 +62,7 @@ def layout_of(job: Job, found: Traits) -> ExtLayout:
     return ExtLayout(filesystem=filesystem, label=job.label or found.label, uuid=name, hash_seed=seed)
 
 
-def write_image(job: Job, layout: ExtLayout, tree: Path) -> int:
+def write_image(job: Job, layout: ExtLayout, tree: Path, progress: Progress) -> int:
     """Write the image of the tree; the bytes of the smallest that would have done."""
     image = Path(job.image)
     environment = ext_image.environment(_CONFIGURATION, job.epoch)
@@ -69,7 +74,8 @@ def write_image(job: Job, layout: ExtLayout, tree: Path) -> int:
     with os.fdopen(os.open(image, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.truncate(job.size)
     try:
-        ext_image.make_file_system(layout, inodes=inodes, tree=tree, image=image, environment=environment)
+        with _watched(image, usage.blocks * BLOCK, progress):
+            ext_image.make_file_system(layout, inodes=inodes, tree=tree, image=image, environment=environment)
     except ext_image.DoesNotFit as error:
         raise _too_small(job, needed, error.detail) from None
     except BuilderError as error:
@@ -80,6 +86,24 @@ def write_image(job: Job, layout: ExtLayout, tree: Path) -> int:
         raise
     _finish(job, layout, tree, environment)
     return needed
+
+
+@contextmanager
+def _watched(image: Path, total: int, progress: Progress) -> Iterator[None]:
+    """Tell how much of the image is there: mke2fs does not say."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            progress(min(image.stat().st_blocks * 512, total), total)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _require_size(job: Job, needed: int, data: int) -> None:

@@ -18,6 +18,7 @@ from builder.classic.options import (
     whole,
 )
 from builder.cli import output
+from builder.cli.meter import Meter
 from builder.errors import RecipeError
 from builder.formats.toml import printable
 from builder.host.directories import state_directory
@@ -140,17 +141,32 @@ def run(options: Options) -> None:
         )
     place = places.find(options, "s3")
     by = signer.load(options, place)
+    _choose_architecture(options)
     said = _inherit(options, bundle_image.describe(options, by.account, options.prefix))
     volume = _volume(options, said.architecture)
     destination = Path(options.destination)
     force = _may_replace(options, destination, said.name)
     output.result(f"Copying {volume.path} into the image file {destination / said.name}...")
-    with volume_image(volume, destination, said.name, private=_private(options), force=force) as image:
+    meter = Meter("image", wanted=options.progress)
+    with volume_image(volume, destination, said.name, private=_private(options), force=force, progress=meter) as image:
+        meter.clear()
         _tell(image.made)
         with open_image(image.path) as opened:
             bundle_image.store(options, place, opened, said, by)
         image.keep()
     output.result(f"{COMMAND.name} complete.")
+
+
+def _choose_architecture(options: Options) -> None:
+    """The tree's, when nobody says another: it need not be this machine's."""
+    from builder.bundles.volume import architecture
+
+    found = architecture(Path(options.volume))
+    if found and not options.arch:
+        options.arch = found
+        output.say(f"note: the architecture is that of the volume's shell, {found}; -r says another")
+    elif found and found != options.arch:
+        output.warn(f"the volume's shell is a program for {found}, and you said {options.arch}")
 
 
 def _may_replace(options: Options, directory: Path, name: str) -> bool:

@@ -187,8 +187,12 @@ BUNDLE = ("image", "image.manifest.xml", "image.part.0")
 
 
 def test_a_tree_comes_out_as_it_went_in(shell: Shell, tree: Path) -> None:
-    before, stamp = described(tree), tree.stat()
+    before = described(tree)
+    for path in [tree, *walk(tree)]:  # older than a day: reading would change them
+        os.utime(path, ns=(0, path.lstat().st_mtime_ns), follow_symlinks=False)
+    stamp = tree.stat()
     done = bundle(shell, tree)
+    assert {path.lstat().st_atime for path in (tree, tree / "etc", tree / "etc/fstab", tree / "root/.ssh")} == {0}
     assert described(tree) == before
     assert (tree.stat().st_mtime_ns, tree.stat().st_ctime_ns) == (stamp.st_mtime_ns, stamp.st_ctime_ns)
     assert done.stdout.splitlines()[-1] == "ec2-bundle-vol complete."
@@ -404,8 +408,10 @@ echo other > other/file; echo secret > other/key.pem
 echo under > "$TREE/data/under"; echo under > "$TREE/memory/under"
 mount --bind other "$TREE/data"
 mount -t tmpfs tmpfs "$TREE/memory"; echo lost > "$TREE/memory/file"
-mkdir out
-exec ec2-bundle-vol -v "$TREE" -d out -r x86_64 -s 64 --no-inherit --region local $WORDS
+mkdir out "$TREE/dest"
+mount --bind out "$TREE/dest"
+echo older > out/older
+exec ec2-bundle-vol -v "$TREE" -d "$TREE/dest" -r x86_64 -s 64 --no-inherit --region local $WORDS
 """
 
 
@@ -417,8 +423,8 @@ def test_other_file_systems(shell: Shell, tree: Path, all_of_them: bool) -> None
     assert process.returncode == 0, stderr
     assert ("other file systems are left out: /data (" in stderr) is not all_of_them
     found = described(dumped(shell.path / "out/image", shell.path / "dump"))
-    below = {path for path in found if path.startswith(("data", "memory"))}
-    assert below == {"data", "memory"} | ({"data/file"} if all_of_them else set())
+    below = {path for path in found if path.startswith(("data", "memory", "dest"))}
+    assert below == {"data", "memory", "dest"} | ({"data/file"} if all_of_them else set())
     clean(shell.path / "out/image")
 
 

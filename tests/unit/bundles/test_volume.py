@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bundles.volume import Volume, volume_image
+from builder.bundles.contract import no_progress
+from builder.bundles.volume import Volume, architecture, volume_image
 from builder.bundles.volume_fstab import generated_fstab
 from builder.bundles.volume_job import Job
 from builder.bundles.volume_layer import Fleeting, changed, survey
@@ -67,11 +68,11 @@ def test_the_mount_that_holds_a_path(path: str, kind: str) -> None:
 def test_a_tree_is_called_what_its_own_fstab_says(fstab: str, expected: Traits, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/fstab").write_text(fstab)
-    assert traits(MOUNTS, tmp_path) == expected
+    assert traits(MOUNTS, tmp_path, tmp_path) == expected
 
 
 def test_a_tree_without_fstab(tmp_path: Path) -> None:
-    assert traits(MOUNTS, tmp_path) == Traits()
+    assert traits(MOUNTS, tmp_path, tmp_path) == Traits()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,25 @@ def test_what_comes_and_goes_is_hidden_the_second_time(tmp_path: Path) -> None:
     assert sorted(survey(tmp_path, "", Rules(), fleeting=fleeting).hidden) == ["missed", "new"]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x02\0\x03\0", "i386"),
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\x3e\0", "x86_64"),
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\xb7\0", ""),
+        (b"#!/x", ""),
+        (b"", ""),
+    ],
+)
+def test_the_architecture_of_a_tree(content: bytes, expected: str, tmp_path: Path) -> None:
+    assert architecture(tmp_path) == ""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/dash").write_bytes(content)
+    (tmp_path / "bin").symlink_to("/usr/bin")
+    (tmp_path / "usr/bin/sh").symlink_to("dash")
+    assert architecture(tmp_path) == expected
+
+
 def test_what_changed_between_two_surveys() -> None:
     before = {"same": (1, 5, 9), "longer": (2, 5, 9), "replaced": (3, 5, 9), "gone": (4, 5, 9)}
     after = {"same": (1, 5, 9), "longer": (2, 6, 9), "replaced": (7, 5, 9), "new": (8, 5, 9)}
@@ -147,7 +167,7 @@ def test_what_mke2fs_says(
     job = Job(volume="/", image=str(tmp_path / "image"), scratch="", size=64 << 20)
     (tmp_path / "tree").mkdir()
     with pytest.raises(kind) as error:
-        write_image(job, layout_of(job, Traits()), tmp_path / "tree")
+        write_image(job, layout_of(job, Traits()), tmp_path / "tree", no_progress)
     assert (type(error.value), str(error.value)) == (kind, brief)
 
 
