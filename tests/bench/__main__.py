@@ -2,8 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, unbundle, bundles_s3. Needs recipes/quickstart.toml built once (`make ami`): the
-repository is warm then.
+Names: cold, nothing, key, types, bundle, unbundle, bundles_s3. Needs recipes/quickstart.toml built once (`make ami`):
+the repository is warm then.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from tempfile import mkdtemp
 
 from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
+from tests.bench import bundles as bundling
 from tests.bench import bundles_s3 as to_s3
 from tests.bench import unbundle as unbundling
 from tests.bench.lines import Line
@@ -217,6 +218,13 @@ def _launch(image: Path) -> None:
     subprocess.run([sys.executable, "-c", LAUNCH, image], check=True, env={**environment(), **settings})
 
 
+def bundle(bench: Bench) -> Iterator[Line]:
+    """An image bundled."""
+    home = bench.home / "bundle"
+    home.mkdir()
+    yield from bundling.rows(home, bench.runs)
+
+
 def unbundle(bench: Bench) -> Iterator[Line]:
     """A bundle taken apart."""
     home = bench.home / "unbundle"
@@ -236,6 +244,7 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "key": key,
     "types": types,
     "cold": cold,
+    "bundle": bundle,
     "unbundle": unbundle,
     "bundles_s3": bundles_s3,
 }
