@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from builder.classic.command import Options
 from builder.classic.place import SIGNING_REGION, Place
 from builder.cli import output
 from builder.errors import RecipeError
@@ -57,3 +58,9 @@ def ready(place: Place, target: Address) -> "Bucket":
     if buckets.ensure_bucket(found):
         output.result("Creating bucket...")
     return found
+
+
+def say_registration(options: Options, location: str) -> None:
+    """The command that comes next."""
+    where = f" --region {options.region}" if options.region else ""
+    output.say(f"hint: register it: ec2-register {location}{where}")

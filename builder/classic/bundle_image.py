@@ -153,7 +153,7 @@ def _into_bucket(
             note=output.warn,
         )
     output.result(f"Uploaded {sent.location}")
-    output.say(f"hint: register it: ec2-register {sent.location}")
+    bucket.say_registration(options, sent.location)
 
 
 def _may_replace(options: Options, directory: Path, name: str) -> bool:

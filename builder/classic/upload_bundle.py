@@ -71,7 +71,7 @@ def run(options: Options) -> None:
     if sent.kept and not options.part and not options.skipmanifest:
         output.say(f"note: {output.size(sent.kept)} were there already, {output.size(sent.sent)} were sent")
     if not options.skipmanifest:
-        output.say(f"hint: register it: ec2-register {sent.location}")
+        bucket.say_registration(options, sent.location)
 
 
 def _manifest(path: Path) -> "BundleManifest":
