@@ -6,6 +6,8 @@ GRAIN = 4096
 """The least that becomes a hole: a block of the usual file systems."""
 
 _ZEROS = bytes(1 << 20)
+_WRITTEN_BACK = 16 << 20
+"""How much is written before the disk begins on it, so that little is left to wait for when the file is synced."""
 
 
 class SparseWriter:
@@ -16,6 +18,7 @@ class SparseWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._begun = 0
 
     def write(self, offset: int, data: memoryview) -> None:
         """`data` may be as long as it likes and is not kept."""
@@ -26,6 +29,11 @@ class SparseWriter:
                 written = os.pwrite(self._descriptor, view, at)
                 at += written
                 view = view[written:]
+        end = offset + len(data)
+        if end - self._begun >= _WRITTEN_BACK:
+            # Linux starts to write what is dirty there and does not wait; being dirty, it also stays in memory.
+            os.posix_fadvise(self._descriptor, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = end
 
     def finish(self, size: int) -> None:
         """Give the file its size, the hole at its end included."""
