@@ -12,9 +12,15 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+_PATIENCE = 2.0
+"""Seconds that an interrupt waits for an item in hand, which may hang on a network."""
+
 
 class ReadAhead(Generic[Item]):
-    """Use it as a context manager; on leaving, the thread has ended, wherever it was (after the item in hand)."""
+    """Use it as a context manager; on leaving, the thread has ended, after the item that it had in hand.
+
+    Only an interrupt does not wait for an item that does not come: the thread is left behind then, and ends with it.
+    """
 
     def __init__(self, items: Iterator[Item], *, ahead: int = 4, name: str = "read-ahead") -> None:
         self._items = items
@@ -26,22 +32,18 @@ class ReadAhead(Generic[Item]):
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the items, even if it has not come out yet."""
-        return self._failure
-
     def __enter__(self) -> "ReadAhead[Item]":
         self._thread.start()
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self._thread.join(_PATIENCE if interrupted else None)
 
     def __iter__(self) -> Iterator[Item]:
         return self

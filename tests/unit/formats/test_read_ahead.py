@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from builder.formats import read_ahead
 from builder.formats.read_ahead import ReadAhead
 
 
@@ -83,4 +84,26 @@ def test_stages_in_a_row_end_too() -> None:
     with pytest.raises(Stop), ReadAhead(count()) as one, ReadAhead(each * 2 for each in one) as two:
         assert [next(two) for _ in range(3)] == [0, 2, 4]
         raise Stop
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "_PATIENCE", 0.05)
+    gate = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        gate.wait(20)
+        yield 2
+
+    before = threading.active_count()
+    with pytest.raises(Stop), ReadAhead(items()) as ahead:
+        assert next(ahead) == 1
+        raise Stop
+    assert threading.active_count() == before + 1
+    gate.set()
+    for _ in range(200):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.01)
     assert threading.active_count() == before
