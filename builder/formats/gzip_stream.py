@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import deflate as libdeflate
+import isal
 from isal import isal_zlib
 
 from builder.formats import deflate_join
@@ -65,6 +66,12 @@ def deflate_zeros(length: int) -> Deflated:
     """Zeros, worked out once a length: they do not refer to the block before them, and are the same at every level."""
     data = bytes(length)
     return Deflated(data=_small(data), crc=isal_zlib.crc32(data), length=length)
+
+
+def deflated_by(level: Level) -> str:
+    """The releases that the bytes depend on."""
+    small = f"deflate {libdeflate.__version__}"
+    return small if level == "small" else f"isal {isal.__version__}, {small}"
 
 
 def _fast(data: bytes | bytearray, primer: bytes) -> bytes:

@@ -11,6 +11,7 @@ from builder.bundles.image import open_image
 from builder.catalog import certificates
 from builder.errors import BuilderError
 from builder.formats import bundle_cipher
+from builder.formats.gzip_stream import deflated_by
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.contract import Result, StageContext
 
@@ -47,6 +48,7 @@ def run(spec: BundleSpec, context: StageContext) -> Result:
         "parts": len(made.names),
         "size": size,
         "bundled_size": made.sealed.length,
+        "deflated_by": deflated_by(spec.compression),
         "ciphertext_sha256": made.sealed.ciphertext_sha256,
         "digests": {
             made.manifest_name: hashlib.sha256(made.manifest).hexdigest(),

@@ -10,7 +10,7 @@ class BundleSpec:
 
     The bytes are random (session key), so an object is known by its key, never by its digest; the result's
     `ciphertext_sha256` names this one. Result: `{"manifest": file name, "parts": count, "size": image bytes,
-    "bundled_size": bytes, "ciphertext_sha256": hex, "digests": {...}}`.
+    "bundled_size": bytes, "deflated_by": library releases, "ciphertext_sha256": hex, "digests": {...}}`.
     """
 
     VERSION: ClassVar[int] = 1

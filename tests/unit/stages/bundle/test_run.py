@@ -3,6 +3,8 @@ import random
 import re
 from pathlib import Path
 
+import deflate
+import isal
 import pytest
 
 from builder.catalog.certificates import COMMERCIAL
@@ -51,6 +53,7 @@ def test_parts_manifest_and_result(shop: Workshop, image: Input) -> None:
         "parts": 2,
         "size": 20 << 20,
         "bundled_size": sum(map(len, parts)),
+        "deflated_by": f"isal {isal.__version__}, deflate {deflate.__version__}",
         "ciphertext_sha256": hashlib.sha256(b"".join(parts)).hexdigest(),
         "digests": {name: hashlib.sha256(files[name]).hexdigest() for name in names},
     }
