@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _TREE = "what goes into the image"
 _FILE_SYSTEM = "the image"
 _WHY = {
-    "excluded": "excluded, as you said",
+    "excluded": "left out as you said",
     "sensitive": "left out for names that secrets often have (--include PATH,... keeps some, --no-filter all)",
-    "socket": "sockets, left out",
+    "socket": "left out, being sockets",
     "own": "left out, being of this machine or of the bundle itself",
     "changed": "changed while they were read, and may be half old and half new",
 }
@@ -255,7 +255,7 @@ def _tell(made: "Made") -> None:
 def _told(some: "LeftOut") -> str:
     first = ", ".join("/" + printable(each, 100) for each in some.first)
     more = f" and {some.count - len(some.first)} more" if some.count > len(some.first) else ""
-    return f"{_WHY[some.why]}: {first}{more}"
+    return f"{some.count} {_WHY[some.why]}: {first}{more}"
 
 
 COMMAND = Command(

@@ -238,7 +238,7 @@ def test_what_was_left_out_is_said(shell: Shell, tree: Path) -> None:
         "--no-filter all): /etc/pki/tls/cert.pem, /root/.bash_history, /root/.ssh/authorized_keys, /root/.ssh/id_rsa\n"
         in said
     )
-    assert f"sockets, left out: /{SOCKET}\n" in said
+    assert f"1 left out, being sockets: /{SOCKET}\n" in said
     assert "image: ext4, label web, UUID " in said
 
 
