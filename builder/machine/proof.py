@@ -6,6 +6,7 @@ disk away; `direct` boots it in plain QEMU, for a quick look.
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import socket
@@ -14,13 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Protocol
 
 from builder.canonical import to_plain
 from builder.catalog.instance_types import InstanceType
 from builder.errors import BuilderError
-from builder.machine import causes, checks, direct, metadata, prepare, ssh
+from builder.machine import causes, checks, direct, metadata, prepare, ssh, workplace
 from builder.machine.checks import Check
 from builder.machine.guest import Disk, End, GuestSpec, classic_mac, classic_name
 from builder.machine.host import Guest, XenHost
@@ -176,7 +176,7 @@ def prove(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: P
 def _proved(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: Path, say: Say) -> Proof:
     for each in logs.glob("*.console"):
         each.unlink()
-    place = Path(mkdtemp(prefix="proof-", dir=scratch))
+    place, held = workplace.make(scratch)  # swept by the next one, should this one be killed
     course = _Course(subject=subject, level=level, cache=cache, logs=logs, scratch=place, say=say)
     why, cause = "", None
     try:
@@ -185,6 +185,7 @@ def _proved(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs:
         why, cause = error.brief, error.cause
     finally:
         shutil.rmtree(place)
+        os.close(held)
     proof = Proof(
         level=level,
         instance_type=subject.instance_type,

@@ -142,13 +142,13 @@ def _add_modules(archive: Archive, tree: Path) -> None:
     found = {path.name.partition(".ko")[0].replace("-", "_"): path for path in tree.glob("lib/modules/**/*.ko*")}
     order: dict[str, bytes] = {}
     for name in MODULES:
-        _load_after(name.replace("-", "_"), found, order)
+        load_after(name.replace("-", "_"), found, order)
     for name, content in order.items():
         archive.add(f"modules/{name}.ko", content, stat.S_IFREG | 0o644)
     archive.add("modules/order", "".join(f"{name}\n" for name in order).encode(), stat.S_IFREG | 0o644)
 
 
-def _load_after(name: str, found: dict[str, Path], order: dict[str, bytes]) -> None:
+def load_after(name: str, found: dict[str, Path], order: dict[str, bytes]) -> None:
     """Append a module to `order`, after those that its own .modinfo names."""
     if name in order:
         return
@@ -157,7 +157,7 @@ def _load_after(name: str, found: dict[str, Path], order: dict[str, bytes]) -> N
     path = found[name]
     content = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
     for each in dependencies(content):
-        _load_after(each, found, order)
+        load_after(each, found, order)
     order[name] = content
 
 
