@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from builder.bundles.contract import Progress, no_progress
 from builder.bundles.s3_parts import beside, in_parallel, key_of
 from builder.cloud import s3
+from builder.cloud.body import Abandoned
 from builder.cloud.s3 import Bucket, Listed
 from builder.errors import BuilderError
 from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, Part
@@ -67,11 +69,13 @@ def download(
         done = parsed.bundled_size - sum(objects[part.filename].size for part in missing)
         progress(done, parsed.bundled_size)
 
+        stopped = threading.Event()
+
         def fetch(part: Part) -> int:
-            _fetch(bucket, key_of(prefix, part.filename), part, objects[part.filename], hidden)
+            _fetch(bucket, key_of(prefix, part.filename), part, objects[part.filename], hidden, stopped)
             return objects[part.filename].size
 
-        for size in in_parallel(fetch, missing):
+        for size in in_parallel(fetch, missing, stopped):
             done += size
             progress(done, parsed.bundled_size)
         (hidden / _MANIFEST).write_bytes(data)
@@ -102,12 +106,14 @@ def _objects(bucket: Bucket, prefix: str, parsed: BundleManifest, manifest_name:
     return {name: found[name] for name in names}
 
 
-def _fetch(bucket: Bucket, key: str, part: Part, found: Listed, hidden: Path) -> None:
+def _fetch(bucket: Bucket, key: str, part: Part, found: Listed, hidden: Path, stopped: threading.Event) -> None:
     """One part into the hidden directory, under its name only when its digest is the manifest's."""
     raw = hidden / f"{part.filename}.new"
     digest = hashlib.sha1(usedforsecurity=False)
     with raw.open("wb", buffering=0) as file:
         for piece in s3.read(bucket, key, start=0, length=found.size, etag=found.etag):
+            if stopped.is_set():
+                raise Abandoned
             digest.update(piece)
             file.write(piece)
     if digest.hexdigest() != part.sha1:

@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar
 from builder.bundles.contract import PartDigest
 from builder.catalog.ec2_user import EC2_USER
 from builder.cloud import buckets, s3, session
+from builder.cloud.body import Body
 from builder.cloud.s3 import Bucket
 from builder.errors import BuilderError
 from builder.formats.bundle_manifest import Part
@@ -39,13 +40,16 @@ def below(prefix: str) -> str:
     return f"{prefix}/" if prefix else ""
 
 
-def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The results as they come, several requests at once. The first error ends it: what has not begun never does."""
+def in_parallel(work: Callable[[T], R], items: Sequence[T], stopped: threading.Event | None = None) -> Iterator[R]:
+    """The results as they come, several requests at once. The first error ends it, or Ctrl-C: what has not begun never
+    does, and `stopped` is set for what has."""
     with ThreadPoolExecutor(session.POOL, "s3") as pool:
         try:
             for each in as_completed([pool.submit(work, item) for item in items]):
                 yield each.result()
         except BaseException:
+            if stopped is not None:
+                stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -54,7 +58,7 @@ def store(
     bucket: Bucket,
     prefix: str,
     key: str,
-    body: bytes | memoryview | BinaryIO,
+    body: bytes | Body | BinaryIO,
     *,
     sha1: str,
     acl: str | None,
@@ -136,10 +140,16 @@ class S3Sink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._stopped.set()
+        self.stop()
         self._pool.shutdown(cancel_futures=True)
         if not self._kept:
             self._remove()
+
+    def stop(self) -> None:
+        """Have the producer stop at its next call, and end what is on its way. From any thread."""
+        self._failure = self._failure or BuilderError("the bundle was stopped before it was whole")
+        self._stopped.set()
+        self._free.put(None)  # who waits for room waits no more
 
     def write(self, index: int, data: memoryview) -> None:
         del index  # parts come in order: it is the one that `end` tells
@@ -176,13 +186,13 @@ class S3Sink:
     def _put(self, key: str, buffer: bytearray, length: int, sha1: str) -> None:
         try:
             if not self._stopped.is_set():
-                with memoryview(buffer)[:length] as body:
+                with memoryview(buffer)[:length] as data, Body(data, self._stopped.is_set) as body:
                     store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=PART_TYPE)
         except BaseException as error:
             if isinstance(error, s3.Taken):
                 self._sent.remove(key)  # somebody else's
             self._failure = self._failure or error
-            self._stopped.set()
+            self.stop()
             raise
         finally:
             self._free.put(buffer)

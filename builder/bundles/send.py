@@ -4,7 +4,9 @@ Where a manifest is, the bundle is whole; two bundles are never mixed.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -25,6 +27,7 @@ from builder.bundles.s3_parts import (
     store,
 )
 from builder.cloud import buckets, s3
+from builder.cloud.body import Body
 from builder.cloud.s3 import Bucket, Listed
 from builder.errors import BuilderError
 from builder.formats.bundle_manifest import BundleManifest
@@ -114,10 +117,12 @@ def upload(
     done = total - sent
     progress(done, total)
 
-    def send(item: Item) -> int:
-        return _put(bucket, prefix, item, acl, new=item.path.name not in present)
+    stopped = threading.Event()
 
-    for size in in_parallel(send, wanted):
+    def send(item: Item) -> int:
+        return _put(bucket, prefix, item, acl, new=item.path.name not in present, stopped=stopped)
+
+    for size in in_parallel(send, wanted, stopped):
         done += size
         progress(done, total)
     kept = [key for key, found in compared.items() if found is Found.SAME]
@@ -160,9 +165,24 @@ def bundle_to_s3(
     acl = buckets.readable_acl(bucket, prefix, acl)
     names = write.stream_names(description.name, image.size)
     with S3Sink(bucket, prefix, names, acl, note=note) as sink:
-        made = write.bundle(
-            image, description, keys, sink, level=level, names=names, workers=workers, progress=progress
-        )
+        # In a thread of its own, so that Ctrl-C reaches the sink at once, which the producer may be waiting for.
+        with ThreadPoolExecutor(1, "bundle") as pool:
+            making = pool.submit(
+                write.bundle,
+                image,
+                description,
+                keys,
+                sink,
+                level=level,
+                names=names,
+                workers=workers,
+                progress=progress,
+            )
+            try:
+                made = making.result()
+            except BaseException:
+                sink.stop()
+                raise
         key = sink.keep(made.manifest_name, made.manifest)
     sent = made.sealed.length + len(made.manifest)
     return Sent(location=f"{bucket.name}/{key}", manifest=key, sent=sent, kept=0)
@@ -227,7 +247,7 @@ def _compare(bucket: Bucket, item: Item, present: Mapping[str, Listed]) -> Found
     return Found.KMS if there.kms else Found.SAME
 
 
-def _put(bucket: Bucket, prefix: str, item: Item, acl: str | None, *, new: bool) -> int:
+def _put(bucket: Bucket, prefix: str, item: Item, acl: str | None, *, new: bool, stopped: threading.Event) -> int:
     """Send a file that is what the manifest says; its size."""
     said: dict[str, Any] = {"sha1": item.sha1, "acl": acl, "content_type": item.content_type, "new": new}
     if item.size > IN_MEMORY:
@@ -237,7 +257,7 @@ def _put(bucket: Bucket, prefix: str, item: Item, acl: str | None, *, new: bool)
     else:
         data = item.path.read_bytes()
         _check(item, _sha1(data))
-        store(bucket, prefix, item.key, data, **said)
+        store(bucket, prefix, item.key, Body(data, stopped.is_set), **said)
     return item.size
 
 

@@ -116,7 +116,7 @@ def stored(bucket: Bucket, key: str) -> Stored | None:
 def put(
     bucket: Bucket,
     key: str,
-    body: bytes | memoryview | BinaryIO,
+    body: bytes | Body | BinaryIO,
     *,
     sha1: str,
     acl: str | None,
@@ -130,7 +130,7 @@ def put(
     """
     request = {**bucket.address, "Key": key, "ContentType": content_type, "ChecksumSHA1": to_base64(sha1)}
     request |= {} if acl is None else {"ACL": acl}
-    file = Body(body) if isinstance(body, bytes | memoryview) else body
+    file = Body(body) if isinstance(body, bytes) else body
     with answers(bucket.client, f"s3://{bucket.name}/{key}"):
         try:
             bucket.client.put_object(**request, Body=file, **({"IfNoneMatch": "*"} if new else {}))

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import secrets
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -582,7 +584,6 @@ class TestDelete:
         files = bundle_of(names, tuple(b"%d" % number for number in range(1030)))
         manifest = laid_out(tmp_path / "many", files, "disk.img.manifest.xml")
         send.upload(manifest, images, "web")
-        assert send.upload(manifest, images, "web").sent == 0
         images.client.put_object(Bucket=images.name, Key="web/disk.img.part.0.bak", Body=b"")
         assert len(remove.delete_bundle(images, "web", "disk.img.manifest.xml").keys) == 1031
         assert set(under(images)) == {"web/disk.img.part.0.bak"}
@@ -726,6 +727,24 @@ class TestStraightToS3:
         with pytest.raises(RegionError, match="holds 1 objects that are not of this bundle"):
             send.bundle_to_s3(Image(size=MIB), SAID, keys, images, "web")  # type: ignore[arg-type]
         assert set(under(images)) == {"web/disk.img.part.3"}
+
+    def test_interrupted_on_a_slow_link(self, region: Status, images: Bucket, keys: Keys, tmp_path: Path) -> None:
+        """Ctrl-C does not wait for what is on its way: that would be a minute here."""
+        contents = tuple(secrets.token_bytes(8 * MIB) for _ in range(4))
+        files = bundle_of(tuple(f"disk.img.part.{number}" for number in range(4)), contents)
+        manifest = laid_out(tmp_path / "large", files, "disk.img.manifest.xml")
+        with link(region.endpoint_url, rate=MIB) as slow:
+            bucket = replace(images, client=client_of(slow.url, tmp_path))
+            for work in (
+                lambda: send.bundle_to_s3(Image(size=60 * MIB), SAID, keys, bucket, "straight"),  # type: ignore[arg-type]
+                lambda: send.upload(manifest, bucket, "web"),
+            ):
+                began = time.monotonic()
+                threading.Timer(2, os.kill, [os.getpid(), signal.SIGINT]).start()
+                with pytest.raises(KeyboardInterrupt):
+                    work()
+                assert time.monotonic() - began < 20
+        assert under(images) == {}
 
     def test_another_bundle_comes_meanwhile(self, images: Bucket, keys: Keys) -> None:
         """What was sent is removed again, the other's is not."""

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from builder.cloud.body import Body
+from builder.cloud.body import Abandoned, Body
 
 
 @pytest.mark.parametrize("data", [b"0123456789", bytearray(b"0123456789"), memoryview(b"x0123456789")[1:]])
@@ -21,6 +21,14 @@ def test_read_and_seek_as_a_file(data: bytes) -> None:
         lambda f: f.read(1),
     ):
         assert act(ours) == act(file)
+
+
+def test_stopped_in_the_middle() -> None:
+    told = iter((False, True))
+    body = Body(b"0123456789", lambda: next(told))
+    assert body.read(2) == b"01"
+    with pytest.raises(Abandoned):
+        body.read(2)
 
 
 def test_what_it_was_of_is_free_when_it_is_closed() -> None:
