@@ -16,6 +16,11 @@ class Layout:
         return self.directory / "state"
 
     @property
+    def instances(self) -> Path:
+        """What instances are made of and what they say: under what `reset` removes."""
+        return self.state / "instances"
+
+    @property
     def lock(self) -> Path:
         """Held by the daemon as long as it lives, SIGKILL or not."""
         return self.directory / "daemon.lock"

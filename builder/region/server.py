@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,8 +26,10 @@ from builder.region.layout import Layout, write
 
 if TYPE_CHECKING:
     from builder.region.application import Application
+    from builder.region.ec2.region import Region
     from builder.region.http import Server
     from builder.region.identity import RegionIdentity
+    from builder.region.machines import HostMachines
     from builder.region.state import State
 
 # Who looks whether a daemon holds the directory (control._holder) holds it for an instant itself.
@@ -39,16 +42,28 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=0, help="a port of 127.0.0.1 (default: the last one, or a free one)"
     )
+    parser.add_argument("--guest-memory", type=int, default=0, help="MiB that an instance gets at most")
+    parser.add_argument("--client", default="", help="the address that instances see for connections from this host")
     arguments = parser.parse_args()
     layout = Layout(arguments.directory.absolute())
-    return launch(layout, lambda ready: serve(layout, arguments.port, ready))
+    wishes = Wishes(port=arguments.port, guest_memory_mib=arguments.guest_memory, client=arguments.client)
+    return launch(layout, lambda ready: serve(layout, wishes, ready))
 
 
-def serve(layout: Layout, port: int, ready: IO[str]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a start may ask for; 0 and "" leave it to the region."""
+
+    port: int = 0
+    guest_memory_mib: int = 0
+    client: str = ""
+
+
+def serve(layout: Layout, wishes: Wishes, ready: IO[str]) -> int:
     """Serve until SIGTERM. `ready` is told "ready", or what went wrong, and closed."""
     try:
         lock = _lock(layout)
-        server, load = _server(layout, port)
+        server, machines, load = _server(layout, wishes)
     except Exception as error:
         traceback.print_exc()
         ready.write(str(error) or type(error).__name__)
@@ -65,6 +80,7 @@ def serve(layout: Layout, port: int, ready: IO[str]) -> int:
     _say("stopping")
     layout.daemon.unlink(missing_ok=True)
     server.server_close()
+    machines.close()
     lock.close()
     return 0
 
@@ -77,7 +93,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _application(state: "State", own: "RegionIdentity", host: str) -> "Callable[[], Application]":
+def _application(region: "Callable[[], Region]") -> "Callable[[], Application]":
     """The services, loaded by the first call: moto and botocore's models take half a second that a start can do
     without, since its caller has as much to load."""
 
@@ -85,11 +101,10 @@ def _application(state: "State", own: "RegionIdentity", host: str) -> "Callable[
     def load() -> "Application":
         from builder.region import protocol
         from builder.region.application import Application
-        from builder.region.ec2.region import Region
 
         for name in ("s3", "ec2"):
             protocol.service(name)
-        return Application(Region(state=state, identity=own, host=host))
+        return Application(region())
 
     return load
 
@@ -113,25 +128,48 @@ def _lock(layout: Layout) -> IO[str]:
     return file
 
 
-def _server(layout: Layout, port: int) -> "tuple[Server, Callable[[], Application]]":
-    """The region over its state, listening, its whereabouts written down; and what loads its services."""
+def _server(layout: Layout, wishes: Wishes) -> "tuple[Server, HostMachines, Callable[[], Application]]":
+    """The region over its state, listening, its whereabouts written down; its machines; and what loads its services."""
+    from builder.region.ec2.instances import states
     from builder.region.identity import identity
     from builder.region.state import State
 
     own = identity(layout.directory)
     state = State(layout.state)
+    states.terminate_all(state, "Internal error: the local region was stopped")
     since = _now()
 
     def health() -> dict[str, object]:
         return {"id": own.id, "account": own.account, "pid": os.getpid(), "since": since, **state.usage()}
 
-    server = _listen(port or _last_port(layout), fixed=port != 0)
+    server = _listen(wishes.port or _last_port(layout), fixed=wishes.port != 0)
     server.health = health
-    load = _application(state, own, f"127.0.0.1:{server.server_port}")
+    region, machines = _region(layout, state, own, wishes, server.server_port)
+    load = _application(lambda: region)
     server.application = lambda *request: load()(*request)
     write(layout.port, str(server.server_port))
     write(layout.daemon, json.dumps({"port": server.server_port, "pid": os.getpid(), "since": since}))
-    return server, load
+    return server, machines, load
+
+
+def _region(
+    layout: Layout, state: "State", own: "RegionIdentity", wishes: Wishes, port: int
+) -> "tuple[Region, HostMachines]":
+    from builder.host.directories import cache_directory
+    from builder.region.ec2.region import Region
+    from builder.region.machines import GUEST_MEMORY_MIB, HostMachines, Settings
+
+    settings = Settings(
+        cache=cache_directory(),
+        guest_memory_mib=wishes.guest_memory_mib or GUEST_MEMORY_MIB,
+        client=wishes.client,
+        services=(port,),
+    )
+    machines = HostMachines(
+        state=state, private_key=lambda: region.private_key, place=layout.instances, settings=settings
+    )
+    region = Region(state=state, identity=own, machines=machines, host=f"127.0.0.1:{port}")
+    return region, machines
 
 
 def _last_port(layout: Layout) -> int:

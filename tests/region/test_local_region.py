@@ -582,7 +582,6 @@ class TestService:
             return client(service, region.endpoint_url, checked=False)
 
         for call in (
-            lambda: ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1),
             lambda: ec2.create_volume(AvailabilityZone="us-east-1a", Size=1),
             lambda: ec2.copy_image(Name="abc", SourceImageId="ami-0123456789abcdef0", SourceRegion="us-east-1"),
             lambda: elsewhere("iam").list_users(),

@@ -13,6 +13,10 @@ from botocore.exceptions import ClientError
 from botocore.model import Shape
 
 from builder.region import control
+from builder.region.ec2.region import Region
+from builder.region.identity import identity
+from builder.region.machines import HostMachines, Settings
+from builder.region.state import State
 
 
 @contextmanager
@@ -22,6 +26,19 @@ def running(directory: Path) -> Iterator[control.Status]:
         yield control.start(directory)
     finally:
         control.stop(directory)
+
+
+def region_at(place: Path) -> Region:
+    """A region without its server, whose machines start nothing unless they are told to."""
+    state = State(place / "state")
+    machines = HostMachines(
+        state=state,
+        private_key=lambda: region.private_key,
+        place=place / "instances",
+        settings=Settings(cache=place / "cache"),
+    )
+    region = Region(state=state, identity=identity(place), machines=machines)
+    return region
 
 
 def client(service: str, endpoint_url: str, *, checked: bool = True, **options: Any) -> Any:

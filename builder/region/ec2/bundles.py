@@ -17,7 +17,7 @@ from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
 from builder.region.s3 import access, settings
 from builder.region.s3.objects import open_pieces
-from builder.region.state import Row
+from builder.region.state import Row, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,24 +50,24 @@ def _refuse(message: str) -> NoReturn:
     raise ServiceError("InvalidManifest", message)
 
 
-def _find(region: Region, bucket: str, key: str) -> Row:
+def find_object(state: State, bucket: str, key: str) -> Row:
     """An object that EC2 may read. S3 tells who may not list a bucket nothing of what it lacks: 403, not 404."""
     address = f"http://s3.amazonaws.com:80/{bucket}/{key}"
-    place = region.state.row("SELECT * FROM buckets WHERE name = ?", (bucket,))
+    place = state.row("SELECT * FROM buckets WHERE name = ?", (bucket,))
     if place is None:
         _refuse(f"HTTP 404 (Not Found) response for URL {address}: there is no such bucket.")
-    row = region.state.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+    row = state.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
     if row is None and access.ec2_may("READ", place["acl"], place):
         _refuse(f"HTTP 404 (Not Found) response for URL {address}")
     if row is None:
         _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct. (No such object.)")
-    if not settings.ec2_may_read(region.state, place, row):
+    if not settings.ec2_may_read(state, place, row):
         _refuse(f"HTTP 403 (Forbidden) response for URL {address}: check your S3 ACLs are correct.")
     return row
 
 
 def _read(region: Region, bucket: str, key: str) -> bytes:
-    row = _find(region, bucket, key)
+    row = find_object(region.state, bucket, key)
     if row["size"] > SIZE_LIMIT:
         _refuse(f"Invalid AMI manifest: {row['size']} bytes are more than the {SIZE_LIMIT} that are read")
     try:
@@ -114,7 +114,7 @@ def _check_parts(region: Region, manifest: BundleManifest, bucket: str, prefix: 
     """
     total = 0
     for part in manifest.parts:
-        row = _find(region, bucket, f"{prefix}/{part.filename}" if prefix else part.filename)
+        row = find_object(region.state, bucket, f"{prefix}/{part.filename}" if prefix else part.filename)
         total += row["size"]
         stored = json.loads(row["checksums"])
         if "SHA1" in stored and stored["type"] == "FULL_OBJECT" and b64decode(stored["SHA1"]).hex() != part.sha1:

@@ -1,4 +1,5 @@
-"""The kernel images that EC2 itself offers in us-east-1: PV-GRUB 1.04 for unpartitioned roots (hd0).
+"""The kernel images that EC2 itself offers in us-east-1: PV-GRUB 1.04 for unpartitioned roots (hd0), and for the first
+partition of a disk (hd00).
 
 Ids and names as AWS published them in its user guide ("PV-GRUB", "Amazon PV-GRUB Kernel Image IDs").
 """
@@ -8,11 +9,17 @@ from typing import Any
 
 # The account behind the owner alias "amazon" for these images.
 OWNER = "137112412989"
-PV_GRUB = {"aki-919dcaf8": "x86_64", "aki-8f9dcae6": "i386"}
+PV_GRUB = {"aki-919dcaf8": "x86_64", "aki-8f9dcae6": "i386", "aki-499ccb20": "x86_64", "aki-659ccb0c": "i386"}
+PARTITIONED = frozenset({"aki-499ccb20", "aki-659ccb0c"})
+
+
+def loader(kernel_id: str) -> str:
+    """What a kernel image is, without its version."""
+    return "pv-grub-hd00" if kernel_id in PARTITIONED else "pv-grub-hd0"
 
 
 def _image(kernel_id: str, architecture: str) -> dict[str, Any]:
-    name = f"pv-grub-hd0_1.04-{architecture}.gz"
+    name = f"{loader(kernel_id)}_1.04-{architecture}.gz"
     return {
         "ImageId": kernel_id,
         "ImageLocation": f"ec2-public-images-us-east-1/{name}.manifest.xml",

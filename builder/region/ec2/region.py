@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from builder.region.ec2 import kernels
 from builder.region.errors import ServiceError
@@ -22,12 +22,47 @@ NAME = "us-east-1"
 IMAGE_ID = re.compile(r"(ami|aki|ari)-([0-9a-f]{8}|[0-9a-f]{17})")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Whether an instance can be worked with: EC2's instance status check."""
+
+    status: str
+    """initializing, ok or impaired."""
+    since: str | None = None
+    """When it became impaired."""
+
+
+class Machines(Protocol):
+    """What boots instances (builder/region/machines.py). Nothing here waits for a guest; states are in the records."""
+
+    def room(self) -> int:
+        """How many more instances can be started."""
+
+    def launch(self, instances: Sequence[str]) -> None:
+        """Take up instances that were just recorded as pending."""
+
+    def terminate(self, instance: str) -> None:
+        """End an instance that was just recorded as shutting down."""
+
+    def reboot(self, instance: str) -> None:
+        """Restart an instance that runs."""
+
+    def regroup(self) -> None:
+        """Look again at what may reach each instance: rules, groups or their members have changed."""
+
+    def reach(self, instance: str) -> Reach: ...
+
+    def console(self, instance: str, most: int) -> tuple[bytes, float | None]:
+        """The end of what an instance wrote to its console, and when it last did."""
+
+
 @dataclass(frozen=True, kw_only=True)  # no slots: the private key is read once
 class Region:
     """The state that operations work on, and whose region it is."""
 
     state: State
     identity: RegionIdentity
+    machines: Machines
     host: str = "127.0.0.1"
 
     @property

@@ -5,12 +5,14 @@ from typing import Any
 
 from builder.region import protocol
 from builder.region.ec2 import attributes, describe, places, register, tags
+from builder.region.ec2.instances import attributes as instance_attributes
+from builder.region.ec2.instances import change, console, run
+from builder.region.ec2.instances import describe as instances
 from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
 from builder.region.http import Answer
 
 Operation = Callable[[Region, Mapping[str, Any]], dict[str, Any]]
-# RunInstances and its kin come as further lines here; what is registered is kept whole for them (`images.manifest`).
 OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
     "ec2": {
         "RegisterImage": register.register_image,
@@ -25,6 +27,17 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "DescribeTags": tags.describe_tags,
         "DescribeRegions": places.describe_regions,
         "DescribeAvailabilityZones": places.describe_availability_zones,
+        "RunInstances": run.run_instances,
+        "DescribeInstances": instances.describe_instances,
+        "DescribeInstanceStatus": instances.describe_instance_status,
+        "TerminateInstances": change.terminate_instances,
+        "RebootInstances": change.reboot_instances,
+        "StopInstances": change.stop_instances,
+        "StartInstances": change.start_instances,
+        "GetConsoleOutput": console.get_console_output,
+        "DescribeInstanceAttribute": instance_attributes.describe_instance_attribute,
+        "ModifyInstanceAttribute": instance_attributes.modify_instance_attribute,
+        "ModifyInstanceMetadataOptions": instance_attributes.modify_instance_metadata_options,
     },
     "sts": {"GetCallerIdentity": places.get_caller_identity},
 }

@@ -11,10 +11,8 @@ import pytest
 
 from builder.region import application
 from builder.region.application import Application
-from builder.region.ec2.region import Region
 from builder.region.http import Answer, Body
-from builder.region.identity import identity
-from builder.region.state import State
+from tests.support.regions import region_at
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
 
@@ -22,7 +20,7 @@ SCOPE = "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/{}/aws4_request, S
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Application:
     place = tmp_path_factory.mktemp("region")
-    return Application(Region(state=State(place / "state"), identity=identity(place)))
+    return Application(region_at(place))
 
 
 def ask(served: Application, method: str, target: str, *, body: bytes = b"", **headers: str) -> Answer:

@@ -1,0 +1,263 @@
+"""The region's machines: one Xen host for all its instances, started by the first one and kept for a while after the
+last. Light to import; what boots is loaded when something is booted.
+
+Everything ends with this process, killed or not: QEMU is tied to it (builder/machine/watch.py), and the records are
+set right by the next start (ec2/instances/states.py: terminate_all).
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.errors import BuilderError
+from builder.region.ec2.region import Reach
+from builder.region.state import State
+
+if TYPE_CHECKING:
+    import socket
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    from builder.machine.guest import GuestSpec
+    from builder.machine.host import Guest, XenHost
+    from builder.machine.network import Permission
+    from builder.region.ec2.instances.record import Instance
+    from builder.region.launch import Bundles
+    from builder.region.life import Life
+
+IDLE_SECONDS = 300.0
+OVERHEAD_MIB = 256
+"""Xen's own, beside dom0's."""
+GUEST_MEMORY_MIB = 512
+STOP_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a start of the region decides for its instances."""
+
+    cache: Path
+    guest_memory_mib: int = GUEST_MEMORY_MIB
+    """The most that an instance gets, whatever its type."""
+    client: str = ""
+    """The address that the host's own connections seem to come from; "": the one of machine/network.py."""
+    services: tuple[int, ...] = ()
+    """Ports of the host's loopback that instances may reach."""
+
+
+class HostMachines:
+    """See the module. Safe to call from any thread."""
+
+    def __init__(
+        self, *, state: State, private_key: "Callable[[], RSAPrivateKey]", place: Path, settings: Settings
+    ) -> None:
+        """`place`: disks as long as their images, consoles as long as their instances."""
+        self._state = state
+        self._private_key = private_key
+        self._place = place
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._starting = threading.Lock()
+        self._network = threading.Lock()
+        self._lives: dict[str, Life] = {}
+        self._host: XenHost | None = None
+        self._idle: threading.Timer | None = None
+        self._ports: dict[str, dict[int, int]] = {}
+        self._closing = False
+
+    # What operations ask for: ec2/region.py.
+
+    def room(self) -> int:
+        from builder.machine import network, qemu
+
+        memory = (qemu.MEMORY_MIB - qemu.DOM0_MIB - OVERHEAD_MIB) // self._settings.guest_memory_mib
+        rows = self._state.rows("SELECT count(*) AS live FROM instances WHERE state <> 'terminated'")
+        return max(0, min(network.SLOTS, memory) - int(rows[0]["live"]))
+
+    def launch(self, instances: Sequence[str]) -> None:
+        from builder.region.ec2.instances.record import find_instances
+        from builder.region.life import Life
+
+        lives = [Life(each, self._state, self) for each in find_instances(self._state, instances)]
+        with self._lock:
+            self._lives |= {each.instance.id: each for each in lives}
+        for each in lives:
+            each.begin()
+
+    def terminate(self, instance: str) -> None:
+        if (life := self._lives.get(instance)) is not None:
+            life.terminate()
+
+    def reboot(self, instance: str) -> None:
+        if (life := self._lives.get(instance)) is not None:
+            life.reboot()
+
+    def reach(self, instance: str) -> Reach:
+        life = self._lives.get(instance)
+        return life.reach if life is not None else Reach(status="initializing")
+
+    def console(self, instance: str, most: int) -> tuple[bytes, float | None]:
+        path = self._consoles / f"{instance}.console"
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - most))
+                return file.read(most), path.stat().st_mtime
+        except FileNotFoundError:
+            return b"", None
+
+    def regroup(self) -> None:
+        """Rules first, then ports: what is listened on is let through."""
+        with self._network:
+            host = self._host
+            if host is None or self._closing:
+                return
+            try:
+                permissions = self._permissions()
+                host.permit(permissions, client=self._client)
+                for instance, life in tuple(self._lives.items()):
+                    if life.guest is not None and life.guest.end is None:
+                        self._listen(host, life.guest, permissions.get(instance, ()))
+            except BuilderError as error:  # the host is ending: its instances will say so
+                sys.stderr.write(f"the network's rules could not be written: {error.brief}\n")
+
+    # What a life asks for: life.py.
+
+    def spec(self, instance: "Instance") -> "GuestSpec":
+        from builder.region.launch import guest_spec
+
+        image = self._bundles.disk(instance.image, instance.record["ImageLocation"])
+        return guest_spec(instance, image=image, cache=self._settings.cache, memory_mib=self._settings.guest_memory_mib)
+
+    def host(self) -> "XenHost":
+        from builder.machine.host import XenHost
+
+        with self._starting:
+            if self._closing:
+                raise BuilderError("the local region was stopped")
+            if self._host is None:
+                self._host = XenHost(
+                    cache=self._settings.cache,
+                    scratch=self._place / "scratch",
+                    logs=self._consoles,
+                    serve=self._serve,
+                    services=self._settings.services,
+                    client=self._client,
+                    note=lambda text: sys.stderr.write(f"{text}\n"),
+                )
+                sys.stderr.write(f"Xen host ready after {self._host.seconds_to_ready:.1f} s\n")
+            self._host.permit(self._permissions())
+            return self._host
+
+    def lost(self, host: "XenHost") -> None:
+        with self._starting:
+            if self._host is host:
+                self._host = None
+        host.close()
+
+    def began(self, instance: str) -> None:
+        del instance
+        self.regroup()
+
+    def over(self, instance: str) -> None:
+        """Its ports are closed; the host is given up when nobody needs it for a while."""
+        with self._network:
+            host, public = self._host, self._public(instance)
+            for port in self._ports.pop(instance, {}).values():
+                if host is not None and not self._closing:
+                    with suppress(BuilderError):
+                        host.unforward(port, address=public)
+        with self._lock:
+            self._lives.pop(instance, None)
+            if self._lives or self._closing:
+                return
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = threading.Timer(IDLE_SECONDS, self._rest)
+            self._idle.daemon = True
+            self._idle.start()
+
+    def close(self) -> None:
+        """End all instances, and the host. Their records say that the region was stopped."""
+        from builder.region.ec2.instances import states
+
+        self._closing = True
+        states.terminate_all(self._state, "Internal error: the local region was stopped")
+        with self._lock:
+            lives = tuple(self._lives.values())
+            if self._idle is not None:
+                self._idle.cancel()
+        if self._starting.acquire(timeout=STOP_SECONDS):  # else it ends with the process
+            host, self._host = self._host, None
+            self._starting.release()
+            if host is not None:
+                host.close()
+        for each in lives:
+            each.join(STOP_SECONDS)
+
+    # What follows is its own.
+
+    @cached_property
+    def _bundles(self) -> "Bundles":
+        from builder.region.launch import Bundles
+
+        made = Bundles.under(self._place / "images", self._state, self._private_key)
+        rows = self._state.rows("SELECT id, record FROM images WHERE state = 'available'")
+        made.keep_only({row["id"]: json.loads(row["record"])["ImageLocation"] for row in rows})
+        return made
+
+    @property
+    def _consoles(self) -> Path:
+        return self._place / "consoles"
+
+    @property
+    def _client(self) -> str:
+        from builder.machine import network
+
+        return self._settings.client or network.CLIENT
+
+    def _rest(self) -> None:
+        with self._starting, self._lock:
+            if self._lives or self._closing:
+                return
+            host, self._host = self._host, None
+        if host is not None:
+            host.close()
+
+    def _public(self, instance: str) -> str:
+        row = self._state.row("SELECT public_address FROM instances WHERE id = ?", (instance,))
+        return str(row["public_address"]) if row is not None else ""
+
+    def _listen(self, host: "XenHost", guest: "Guest", permissions: "Sequence[Permission]") -> None:
+        """Listen on exactly the ports that the host's client may reach."""
+        from builder.region.forwards import listened
+
+        instance = guest.spec.name
+        public = self._public(instance)
+        wanted = listened(permissions, self._client)
+        present = self._ports.setdefault(instance, {})
+        for port in [each for each in present if each not in wanted]:
+            host.unforward(present.pop(port), address=public)
+        for port in [each for each in wanted if each not in present]:
+            try:
+                present[port] = host.forward(guest, port, address=public, port=port)
+            except BuilderError:  # a low port as an ordinary user, or somebody else's
+                present[port] = host.forward(guest, port, address=public)
+        with self._state.transaction() as database:
+            database.execute("UPDATE instances SET ports = ? WHERE id = ?", (json.dumps(present), instance))
+
+    def _permissions(self) -> "Mapping[str, tuple[Permission, ...]]":
+        from builder.region.network import permissions
+
+        return permissions(self._state)
+
+    def _serve(self, guest: "Guest", connection: "socket.socket") -> None:
+        from builder.region.view import answer
+
+        answer(self._state, guest.spec.name, connection)
