@@ -106,8 +106,7 @@ def volume_image(
 def architecture(tree: Path) -> str:
     """Of a tree's shell: i386 or x86_64; "" when there is none, or one for another machine (elf(5))."""
     try:
-        with tree_files.follow(tree, "/bin/sh").open("rb") as file:
-            header = file.read(20)
+        header = tree_files.read_start(tree, "/bin/sh", 20)
     except (OSError, BuilderError):
         return ""
     return _ELF_MACHINES.get(header[18:20], "") if header.startswith(b"\x7fELF") else ""

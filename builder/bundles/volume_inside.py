@@ -173,7 +173,7 @@ def _require_readable(surveys: list[Survey]) -> None:
 
 def _left_out(surveys: list[Survey]) -> tuple[LeftOut, ...]:
     found = [each for one in surveys for each in one.left_out if not Path(each[0]).name.startswith(PREFIX)]
-    told = (Verdict.EXCLUDED, Verdict.SENSITIVE, Verdict.SOCKET, Verdict.OWN)
+    told = (Verdict.EXCLUDED, Verdict.SENSITIVE, Verdict.SOCKET, Verdict.WHITEOUT, Verdict.OWN)
     listed = (_first(kind.name.lower(), [path for path, why in found if why is kind]) for kind in told)
     return tuple(each for each in listed if each.count)
 

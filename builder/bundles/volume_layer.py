@@ -66,6 +66,8 @@ def survey(place: Path, prefix: str, rules: Rules, *, fleeting: Fleeting | None 
             path = os.path.join(prefix, below)
             is_directory = stat.S_ISDIR(status.st_mode)
             verdict = rules.verdict(path, directory=is_directory, socket=stat.S_ISSOCK(status.st_mode), inside=inside)
+            if verdict is Verdict.KEPT and stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                verdict = Verdict.WHITEOUT  # ours cannot be told from those of containers' layers
             if verdict is Verdict.EMPTIED:
                 found.seen.add(path)
                 found.hidden.extend(os.path.join(below, each.name) for each, _ in _entries(entry.path))

@@ -20,6 +20,7 @@ _IN_MEMORY = frozenset(
      "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs",
      "sysfs", "tmpfs", "tracefs")
 )  # fmt: skip
+_LONGEST_FSTAB = 1 << 20
 LABEL_BYTES = 16
 """Of the label of ext2, ext3 and ext4."""
 
@@ -80,10 +81,10 @@ def traits(mounts: Iterable[Mount], volume: Path, place: Path) -> Traits:
     if mount.point == str(volume):
         return _of_device(mount)
     try:
-        lines = parse_fstab(tree_files.follow(place, "/etc/fstab").read_text(errors="replace"))
+        text = tree_files.read_start(place, "/etc/fstab", _LONGEST_FSTAB).decode(errors="replace")
+        return _of_fstab(parse_fstab(text))
     except (OSError, ValueError, BuilderError):
         return Traits()
-    return _of_fstab(lines)
 
 
 def _of_device(mount: Mount) -> Traits:

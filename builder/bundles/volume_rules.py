@@ -31,6 +31,7 @@ class Verdict(Enum):
     EXCLUDED = "excluded"
     SENSITIVE = "filtered"
     SOCKET = "a socket"
+    WHITEOUT = "a whiteout of overlayfs"
     OWN = "made by bundling itself, or of this machine"
 
     @property

@@ -34,6 +34,7 @@ _WHY = {
     "excluded": "left out as you said",
     "sensitive": "left out for names that secrets often have (--include PATH,... keeps some, --no-filter all)",
     "socket": "left out, being sockets",
+    "whiteout": "left out, being whiteouts of container layers, which are broken without them (--exclude the layers)",
     "own": "left out, being of this machine or of the bundle itself",
     "changed": "changed while they were read, and may be half old and half new",
 }

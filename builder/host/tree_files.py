@@ -60,6 +60,16 @@ def read(root: Path, path: str) -> bytes | None:
     return found.read_bytes() if found.is_file() else None
 
 
+def read_start(root: Path, path: str, size: int) -> bytes:
+    """The first bytes of a regular file; none if the guest would find none there. Nothing else is opened: a pipe of
+    that name would be waited for."""
+    found = follow(root, path)
+    if not found.is_file():
+        return b""
+    with found.open("rb") as file:
+        return file.read(size)
+
+
 def make_directory(root: Path, path: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Path:
     """A directory with this mode and owner, there already or not; missing parents are root's, 0755."""
     place = follow(root, path)

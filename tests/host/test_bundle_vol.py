@@ -295,6 +295,17 @@ def test_access_lists_stay_where_they_are(shell: Shell, tree: Path) -> None:
     assert "Mode:  0755 " in debugfs(image, "stat /sys")
 
 
+def test_what_must_not_be_opened_or_cannot_be_kept(shell: Shell, tree: Path) -> None:
+    (tree / "etc/fstab").unlink()
+    os.mkfifo(tree / "etc/fstab")
+    os.mkfifo(tree / "bin/bash")  # what bin/sh points to
+    os.mknod(tree / "srv/whiteout", stat.S_IFCHR, 0)
+    done = bundle(shell, tree)
+    assert "1 left out, being whiteouts of container layers" in done.stderr
+    assert "Type: FIFO" in debugfs(shell.path / "out/image", "stat /etc/fstab")
+    clean(shell.path / "out/image")
+
+
 def test_a_wrong_exclude_is_not_passed_over(shell: Shell, tree: Path) -> None:
     done = bundle(shell, tree, "-e", "/secrets", code=2)
     assert f"--exclude: /secrets is not in the volume {tree}" in done.stderr

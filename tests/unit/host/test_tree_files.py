@@ -95,3 +95,12 @@ def test_directories_get_mode_and_owner(tree: Path) -> None:
     made = tree_files.make_directory(tree, "/root/.ssh", mode=0o700, **ME)
     assert made == tree / "home/.ssh"
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def test_only_the_start_of_a_regular_file_is_read(tree: Path) -> None:
+    write(tree, "/etc/long", b"x" * 100)
+    (tree / "etc/link").symlink_to("/etc/long")
+    (tree / "etc/out").symlink_to("../../host/passwd")
+    os.mkfifo(tree / "etc/pipe")  # opening it would wait for a writer
+    found = {name: tree_files.read_start(tree, f"/etc/{name}", 4) for name in ("long", "link", "out", "pipe", "no")}
+    assert found == {"long": b"xxxx", "link": b"xxxx", "out": b"", "pipe": b"", "no": b""}
