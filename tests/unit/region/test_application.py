@@ -12,6 +12,7 @@ import pytest
 from builder.region import application
 from builder.region.application import Application
 from builder.region.http import Answer, Body
+from builder.region.state import State
 from tests.support.regions import region_at
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
