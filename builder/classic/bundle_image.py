@@ -1,6 +1,7 @@
 """ec2-bundle-image: an image into a bundle, in a directory or straight in S3."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from builder.classic import bucket, questions, signer
 from builder.classic import place as places
 from builder.classic.command import Command, Options, enter
 from builder.classic.options import (
+    ACL,
     COMMON,
     CREDENTIALS,
     DESCRIPTION,
@@ -58,7 +60,7 @@ IMAGE = (
     COMPRESSION,
     Option(names=("--image-size",), value="BYTES", help="The size of an image from standard input.", read=whole),
     Option(names=("--size-checks",), help="Refuse an image that EC2 does not take: over 10 GiB.", no=True),
-    Option(names=("--acl",), value="ACL", help="With s3://: access list of the objects.", default="aws-exec-read"),
+    replace(ACL, help="With s3://: who may read. [aws-exec-read]"),
     PROGRESS,
     *CREDENTIALS,
     *PLACE,
@@ -157,9 +159,9 @@ def _into_bucket(
 
 
 def _may_replace(options: Options, directory: Path, name: str) -> bool:
-    """Whether files of a bundle of that name are there, and may go."""
+    """Whether a bundle of that name is there and may go; parts without a manifest go with -y only."""
     if not (directory / f"{name}.manifest.xml").exists():
-        return False
+        return bool(options.yes)
     where = f"{directory} holds a bundle {name} already"
     questions.agreed(f"{where}. Replace it?", options, otherwise=where)
     return True

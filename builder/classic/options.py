@@ -149,6 +149,13 @@ BUCKET = Option(
     help="The bucket, and a key prefix in it.",
     required=True,
 )
+ACL = Option(
+    names=("--acl",),
+    value="ACL",
+    help="Who may read: EC2 alone (aws-exec-read), or everybody (public-read). [aws-exec-read]",
+    choices=("public-read", "aws-exec-read", "ec2-bundle-read"),
+    default="aws-exec-read",
+)
 OLD_S3 = (
     Option(
         names=("--sigv",),

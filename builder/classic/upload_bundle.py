@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from builder.classic import bucket
 from builder.classic import place as places
 from builder.classic.command import Command, Options, enter
-from builder.classic.options import COMMON, S3, YES, Option, whole
+from builder.classic.options import ACL, COMMON, S3, YES, Option, whole
 from builder.cli import output
 from builder.cli.meter import Meter
 from builder.errors import RecipeError
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(names=("-m", "--manifest"), value="PATH", help="The bundle's manifest.", required=True),
     Option(names=("-d", "--directory"), value="PATH", help="Where the parts are, if not beside the manifest."),
-    Option(
-        names=("--acl",),
-        value="ACL",
-        help="Who may read: EC2 alone (aws-exec-read), or everybody. [aws-exec-read]",
-        choices=("public-read", "aws-exec-read", "ec2-bundle-read"),
-        default="aws-exec-read",
-    ),
+    ACL,
     Option(names=("--part",), value="NUMBER", help="Send this part and those after it only.", read=whole, default=0),
     Option(names=("--skipmanifest",), help="Send the parts without the manifest."),
     Option(

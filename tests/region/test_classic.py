@@ -170,9 +170,11 @@ def test_another_bundle_is_replaced_only_when_that_is_agreed(shell: Shell) -> No
     assert (code, manifest(shell) == first) == (2, True)
     code, _ = shell.at_a_terminal("y\n", "ec2-bundle-image", *words)
     assert (code, manifest(shell) == first) == (0, False)
-    second = manifest(shell)
+    (shell.path / "bundles/disk.img.manifest.xml").unlink()
+    done = shell.run("ec2-bundle-image", *words)
+    assert (done.code, "bundles holds files of a bundle disk.img already" in done.stderr) == (1, True), done.stderr
     shell.good("ec2-bundle-image", *words, "-y", "--batch")
-    assert manifest(shell) != second
+    assert manifest(shell) != first
 
 
 def test_a_terminal_sees_progress(shell: Shell) -> None:
