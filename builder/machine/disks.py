@@ -52,8 +52,7 @@ class Disks:
             names = list(self._attached.get(slot, {}).values())
         for name in names:
             with suppress(BuilderError):  # it may never have been plugged in
-                self._monitor.execute("device_del", {"id": f"{name}-device"})
-                self._monitor.wait_for(_deleted(f"{name}-device"))
+                self._monitor.unplug(f"{name}-device")
             for node in (name, f"{name}-file"):
                 with suppress(BuilderError):
                     self._monitor.execute("blockdev-del", {"node-name": node})
@@ -97,13 +96,6 @@ def _concluded(job: str) -> Any:
     def wanted(event: Event) -> bool:
         data = event.get("data", {})
         return bool(event["event"] == "JOB_STATUS_CHANGE" and data.get("id") == job and data["status"] == "concluded")
-
-    return wanted
-
-
-def _deleted(device: str) -> Any:
-    def wanted(event: Event) -> bool:
-        return bool(event["event"] == "DEVICE_DELETED" and event.get("data", {}).get("device") == device)
 
     return wanted
 

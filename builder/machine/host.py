@@ -1,6 +1,6 @@
 """A Xen host in QEMU: one dom0 for many guests. It works as an ordinary user, and on loopback only.
 
-    with XenHost.started(cache=..., scratch=..., logs=...) as host:
+    with XenHost(cache=..., scratch=..., logs=...) as host:
         guest = host.create(spec)
         port = host.forward(guest, 22)
         end = guest.wait(60)
@@ -8,11 +8,12 @@
 All of it may be called from several threads. Everything ends with the block, or with the process.
 """
 
+import base64
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +37,7 @@ class Guest:
         self.slot = slot
         self.console = console
         """What it wrote to its console so far, growing as it writes."""
+        self.started = False
         self.end: End | None = None
         self._over = threading.Event()
 
@@ -65,7 +67,7 @@ def _nobody(guest: Guest, end: End) -> None:
 
 
 class XenHost:
-    """See the module; made by `started`."""
+    """See the module. It is up when it is made."""
 
     def __init__(
         self,
@@ -129,15 +131,11 @@ class XenHost:
         self._disks = Disks(self._emulator.monitor, self._emulator.place)
         self.seconds_to_ready = time.monotonic() - began
 
-    @classmethod
-    @contextmanager
-    def started(cls, **settings: object) -> Iterator[Self]:
-        """A host that ends with the block."""
-        host = cls(**settings)  # type: ignore[arg-type]
-        try:
-            yield host
-        finally:
-            host.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def guests(self) -> tuple[Guest, ...]:
@@ -159,7 +157,7 @@ class XenHost:
                 nodes.append(self._control.ask("disk", lun))
             self._describe(guest, tuple(nodes))
             self._write_rules()
-            self._control.ask("create", guest.slot, patience=self._patience)
+            self._start(guest)
         except BaseException:
             self.remove(guest)
             raise
@@ -170,7 +168,7 @@ class XenHost:
         with self._lock:
             again = Guest(guest.spec, guest.slot, guest.console)
             self._guests[guest.slot] = again
-        self._control.ask("create", guest.slot, patience=self._patience)
+        self._start(again)
         return again
 
     def reboot(self, guest: Guest) -> None:
@@ -183,23 +181,22 @@ class XenHost:
 
     def destroy(self, guest: Guest) -> None:
         """End a guest at once, if it has not ended."""
-        if guest.end is None:
+        if guest.started and guest.end is None:
             with suppress(BuilderError):  # it ended by itself meanwhile
                 self._control.ask("destroy", guest.slot, patience=self._patience)
             guest.wait(self._patience)
 
     def remove(self, guest: Guest) -> None:
         """Destroy a guest and let go of its disks, its addresses and its slot. Its console log stays."""
-        if self._guests.get(guest.slot) is guest and not self._closing:
-            with suppress(BuilderError):
-                if (self._emulator.place / f"console{guest.slot}").exists() or guest.end is None:
-                    self.destroy(guest)
-                self._disks.detach(guest.slot)
-                self._detach_console(guest)
-                self._control.ask("forget", guest.slot)
+        if self._guests.get(guest.slot) is not guest:
+            return
+        with suppress(BuilderError):  # of a host that has ended there is nothing left
+            self.destroy(guest)
+            self._disks.detach(guest.slot)
+            self._detach_console(guest)
+            self._control.ask("forget", guest.slot)
         with self._lock:
-            if self._guests.get(guest.slot) is guest:
-                del self._guests[guest.slot]
+            self._guests.pop(guest.slot, None)
 
     def permit(self, permissions: Mapping[str, tuple[Permission, ...]], *, client: str | None = None) -> None:
         """Replace what may reach each guest, by the guest's name, and where the host's own client stands."""
@@ -230,8 +227,6 @@ class XenHost:
 
     def inside(self, script: str) -> str:
         """What a shell script says in dom0: for tests, and for looking into trouble."""
-        import base64
-
         return self._control.ask("show", base64.b64encode(script.encode()).decode(), patience=self._patience)
 
     def close(self) -> None:
@@ -242,6 +237,10 @@ class XenHost:
             self._metadata.close()
 
     # What follows is the host's own.
+
+    def _start(self, guest: Guest) -> None:
+        guest.started = True
+        self._control.ask("create", guest.slot, patience=self._patience)
 
     def _place(self, spec: GuestSpec) -> Guest:
         with self._lock:
@@ -261,8 +260,9 @@ class XenHost:
 
     def _detach_console(self, guest: Guest) -> None:
         name, monitor = f"console{guest.slot}", self._emulator.monitor
-        monitor.execute("device_del", {"id": name})
-        monitor.execute("chardev-remove", {"id": name})
+        with suppress(BuilderError):  # it may never have been plugged in
+            monitor.unplug(name)
+            monitor.execute("chardev-remove", {"id": name})
 
     def _describe(self, guest: Guest, nodes: tuple[str, ...]) -> None:
         spec, place = guest.spec, f"/run/guests/{guest.slot}"

@@ -122,9 +122,8 @@ def format_ruleset(wires: Sequence[Wire], *, client: str = CLIENT, services: Seq
 
 
 def _spoofing(wires: Sequence[Wire]) -> Iterator[str]:
-    """A guest sends as itself; before it has its address it asks for one."""
+    """A guest sends as itself, or, while it asks for its address, as nobody (which is not routed)."""
     for wire in wires:
-        yield f'iifname "g{wire.slot}" ip saddr != {wire.address} udp dport != 67 drop'
         yield f'iifname "g{wire.slot}" ip saddr != {{ 0.0.0.0, {wire.address} }} drop'
         yield f'iifname "g{wire.slot}" meta nfproto ipv6 drop'
 

@@ -151,6 +151,9 @@ class _Course:
         self.seconds.append((phase, round(time.monotonic() - self.began, 1)))
         self.say(phase)
 
+    def fetching(self, what: str, done: int, total: int) -> None:
+        self.say(f"{what} the Xen host's packages: {done >> 20} of {total >> 20} MiB")
+
     def check(self, name: str, holds: bool, *, bad: str, good: str) -> None:
         self.checks.append(Check(id=name, holds=holds, says=good if holds else bad))
 
@@ -203,12 +206,12 @@ def _proved(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs:
 def _prove_under_xen(course: _Course) -> None:
     """Boot, look, and for `full` twice more, all on one host."""
     told = _metadata(course)
-    with XenHost.started(
+    with XenHost(
         cache=course.cache,
         scratch=course.scratch,
         logs=course.logs,
         serve=lambda guest, peer: metadata.serve(peer, told, course.requests.append),
-        progress=lambda what, done, total: course.say(f"{what} the Xen host's packages: {done >> 20} MiB"),
+        progress=course.fetching,
         note=course.say,
     ) as host:
         course.reached("dom0")
@@ -226,7 +229,7 @@ def _prove_under_xen(course: _Course) -> None:
 
 def _prove_direct(course: _Course) -> None:
     told = _metadata(course)
-    prepared = prepare.prepare(course.cache, progress=_silent, note=course.say)
+    prepared = prepare.prepare(course.cache, progress=course.fetching, note=course.say)
     with direct.booted(
         _spec(course.subject, "console"),
         prepared,
@@ -416,10 +419,6 @@ def _power_off(course: _Course, login: ssh.Login, guest: Running) -> None:
     )
     if end is not None:
         course.reached("off")
-
-
-def _silent(what: str, done: int, total: int, unit: str = "bytes") -> None:
-    """Nobody wants to know."""
 
 
 def _free_port() -> int:

@@ -71,6 +71,13 @@ class Monitor:
         found: Event = self._until(look, patient=patient)
         return found
 
+    def unplug(self, device: str) -> None:
+        """Take a device out, and wait until it has gone."""
+        self.execute("device_del", {"id": device})
+        self.wait_for(
+            lambda event: bool(event["event"] == "DEVICE_DELETED" and event.get("data", {}).get("device") == device)
+        )
+
     def _until(self, look: Callable[[], Any], *, patient: bool = False) -> Any:
         found: Any = None
 
