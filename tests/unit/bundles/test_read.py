@@ -278,4 +278,4 @@ def test_what_our_writer_writes(level: Level, tmp_path: Path) -> None:
             manifest.read_bytes(), DirectorySource(parts), key, tmp_path, certificate=user.public_key(), force=True
         )
         assert path.read_bytes() == image.read_bytes()
-        assert path.stat().st_blocks <= image.stat().st_blocks
+        assert path.stat().st_blocks <= image.stat().st_blocks + 64  # the file system counts its own maps
