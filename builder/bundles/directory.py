@@ -79,14 +79,15 @@ class DirectorySink:
         old = self._private / "old"
         old.mkdir()
         away = {path: old / path.name for path in self._others()}
-        done: dict[Path, Path] = {}
+        begun: list[tuple[Path, Path]] = []
         try:
             for source, target in {**away, **moves}.items():
+                begun.append((source, target))
                 source.rename(target)
-                done[source] = target
         except BaseException:
-            for source, target in reversed(done.items()):
-                target.rename(source)
+            for source, target in reversed(begun):
+                with suppress(FileNotFoundError):  # the last one may not have got there
+                    target.rename(source)
             raise
         return self._directory / manifest_name
 
