@@ -98,7 +98,7 @@ def _median(found: "tuple[Made, ...] | list[Made]") -> float:
 
 def every_core(image: Path) -> Work:
     """What `one_core` takes while every core does the same, which is what ours has too: the mean."""
-    command = [*MODULE, "work", image]
+    command = [*MODULE, "work", str(image)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in os.sched_getaffinity(0)]
     found = [json.loads(each.communicate()[0]) for each in running]
     return Work(**{what: statistics.mean(each[what] for each in found) for what in found[0]})
@@ -107,7 +107,7 @@ def every_core(image: Path) -> Work:
 def ours(image: Path, level: str) -> Made:
     """This module as a process."""
     out, memory = _fresh(image.parent / "ours"), image.parent / "memory"
-    command = ["/usr/bin/time", "--format=%M", f"--output={memory}", *MODULE, "bundle", image, out, level]
+    command = ["/usr/bin/time", "--format=%M", f"--output={memory}", *MODULE, "bundle", str(image), str(out), level]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     return Made(seconds=json.loads(told), size=_size(out), memory=int(memory.read_text()) * 1024)
 
@@ -156,9 +156,9 @@ def one_core(image: Path) -> Work:
     cipher = Encryptor(SessionKey(key=KEY, iv=IV))
     spent = dict.fromkeys(("tar", "deflate", "encrypt", "parts"), 0.0)
 
-    def timed(what: str, act: Callable[[], Any]) -> Any:
+    def timed(what: str, act: Callable[..., Any], *arguments: Any) -> Any:
         began = time.perf_counter()
-        done = act()
+        done = act(*arguments)
         spent[what] += time.perf_counter() - began
         return done
 
@@ -166,13 +166,12 @@ def one_core(image: Path) -> Work:
     with image.open("rb") as file:
         for block in read_blocks(file.fileno(), image.stat().st_size):
             data = block.data or _ZEROS[: block.length]
-            timed("tar", lambda data=data: digest.update(data))
+            timed("tar", digest.update, data)
             if block.data is None:
                 packed = gzip_stream.deflate_zeros(block.length)
             else:
-                packed = timed("deflate", lambda data=data, tail=before: gzip_stream.deflate(data, "fast", tail))
-            encrypted = timed("encrypt", lambda packed=packed: cipher.update(packed.data))
-            timed("parts", lambda encrypted=encrypted: parts.update(encrypted))
+                packed = timed("deflate", gzip_stream.deflate, data, "fast", before)
+            timed("parts", parts.update, timed("encrypt", cipher.update, packed.data))
             before = bytes(data[-gzip_stream.PRIMER :])
     return Work(**spent)
 

@@ -19,7 +19,7 @@ CONTENT = b"x" * 1000 + bytes(2 * BLOCK) + b"y" * (BLOCK - 1000)
 def device(tmp_path: Path) -> Iterator[Path]:
     image = tmp_path / "disk.img"
     image.write_bytes(CONTENT)
-    command = ["losetup", "--find", "--show", "--read-only", image]
+    command = ["losetup", "--find", "--show", "--read-only", str(image)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no loop device here: {made.stderr.strip()}")

@@ -136,7 +136,7 @@ def test_noise_fits_into_the_largest_count() -> None:
         pytest.param({"architecture": "arm64"}, "no instance-store images for arm64", id="architecture"),
     ],
 )
-def test_refused_before_anything_is_read(changes: dict[str, str], said: str, keys: Keys, directory: Path) -> None:
+def test_refused_before_anything_is_read(changes: dict[str, Any], said: str, keys: Keys, directory: Path) -> None:
     unread = Image(where="nowhere", size=1, descriptor=-1)
     with pytest.raises(RecipeError, match=said):
         write.bundle_to_directory(unread, replace(DESCRIPTION, **changes), keys, directory)
@@ -240,7 +240,7 @@ with open_image(Path(sys.argv[1])) as image:
 
 def killed(image: Path, directory: Path, number: signal.Signals) -> int:
     """The exit code of a process that was sent a signal in the middle of its work."""
-    command = [sys.executable, "-c", CHILD, image, directory]
+    command = [sys.executable, "-c", CHILD, str(image), str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdout is not None
         child.stdout.readline()
