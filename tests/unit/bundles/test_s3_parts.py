@@ -1,4 +1,4 @@
-"""What a real region cannot be made to answer; the rest is in tests/region/test_bundles_s3.py."""
+"""What a real region cannot be made to answer; the rest is in tests/region/bundles_s3."""
 
 import hashlib
 from collections.abc import Iterator
