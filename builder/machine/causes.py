@@ -22,6 +22,8 @@ class Cause:
     remedy: str
     fatal: bool = True
     """Nothing more can come after it."""
+    named: str = ""
+    """The file or device that the lines name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,13 @@ _SIGNS = (
         pattern=r"error: .*not (?:a )?xen image",
         brief="the loader cannot read the kernel: not a Xen image that it can unpack",
         remedy="give it a gzip'd or plain kernel with Xen's PV entry (LZ4 and zstd payloads are not read)",
+    ),
+    _Sign(
+        # What GRUB's reader of menu.lst says of any kernel that it could not take, there or not.
+        id="kernel-not-loaded",
+        pattern=r"error: couldn't load file (?P<name>/\S*[^\s.])",
+        brief="the loader cannot load the kernel {name}: it is missing, or no Xen image that it can unpack",
+        remedy="is it in the image? its payload must be plain or gzip (LZ4 and zstd are not read), with Xen's PV entry",
     ),
     _Sign(
         id="no-kernel",
@@ -135,6 +144,7 @@ def cause_of(console: str) -> Cause | None:
             brief=f"the system went into emergency mode: {mount} of /etc/fstab could not be mounted",
             lines=(*_around(text, _MOUNT.search(text)), *_around(text, match))[-2 * _CONTEXT :],
             remedy=sign.remedy,
+            named=mount,
         )
     named = {name: value for name, value in match.groupdict().items() if value}
     words = {"name": next(iter(named.values()), ""), **named}
@@ -144,6 +154,7 @@ def cause_of(console: str) -> Cause | None:
         lines=_around(text, match),
         remedy=sign.remedy,
         fatal=sign.fatal,
+        named=words["name"],
     )
 
 
