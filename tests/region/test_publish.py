@@ -162,9 +162,11 @@ def test_killed_and_run_again(here: Here, tmp_path: Path) -> None:
     """SIGKILL after the first part: no manifest, nothing half there; the next run sends the rest."""
 
     def killed() -> None:
-        context = replace(
-            here.context(tmp_path, here.bundle), progress=lambda *told: os.kill(os.getpid(), signal.SIGKILL)
-        )
+        def stop(what: str, done: int, total: int, unit: str = "bytes") -> None:
+            if done:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        context = replace(here.context(tmp_path, here.bundle), progress=stop)
         upload_stage.run(here.upload_spec("killed"), context)
 
     child = FORK.Process(target=killed)
