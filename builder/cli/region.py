@@ -15,6 +15,10 @@ from builder.host.directories import region_directory, state_directory
 
 app = typer.Typer(cls=NoVerbIsHelp, help="The local region: EC2 and S3 on this machine.")
 Port = Annotated[int, typer.Option("--port", help="0: the one it had, or a free one.", min=0, max=65535)]
+GuestMemory = Annotated[int, typer.Option(metavar="MIB", help="The most an instance gets; 0: 512.", min=0)]
+Client = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Where instances see this host; rules of groups let it in or not.")
+]
 
 
 def _show(status: Any, json: bool) -> None:
@@ -35,7 +39,7 @@ def _show(status: Any, json: bool) -> None:
 
 
 @app.command()
-def start(port: Port = 0, json: o.Json = False) -> None:
+def start(port: Port = 0, guest_memory: GuestMemory = 0, client: Client = "", json: o.Json = False) -> None:
     """Start it if it is not running; stdout: its endpoint.
 
     Any AWS client can talk to it.
@@ -46,13 +50,15 @@ def start(port: Port = 0, json: o.Json = False) -> None:
           ec2 describe-images --owners self
     """
     from builder.region import control
+    from builder.region.wishes import Wishes
 
-    _show(control.start(region_directory(), port=port), json)
+    wishes = Wishes(port=port, guest_memory_mib=guest_memory, client=client)
+    _show(control.start(region_directory(), wishes), json)
 
 
 @app.command()
 def stop() -> None:
-    """Stop it. What is stored stays."""
+    """Stop it, and all its instances. What is stored stays."""
     from builder.region import control
 
     stopped = control.stop(region_directory())

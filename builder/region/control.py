@@ -23,6 +23,7 @@ from builder.errors import RegionError
 from builder.host import process
 from builder.region.identity import identity
 from builder.region.layout import Layout
+from builder.region.wishes import Wishes, check, command_line
 
 STOP_TIMEOUT = 10.0
 # A daemon that holds its directory and does not answer is starting or stopping: it gets this long to be done.
@@ -46,23 +47,30 @@ class Status:
     bytes: int
     """Of all objects."""
     images: int
+    instances: int
+    """That are not terminated."""
+    guest_memory_mib: int
+    """The most that an instance gets."""
+    client: str
+    """The address that instances see for this host's connections."""
     directory: Path
     log: Path
 
 
-def start(directory: Path, port: int = 0) -> Status:
+def start(directory: Path, wishes: Wishes | None = None) -> Status:
     """Make sure that the region of `directory` runs. Safe to call at any time and by many at once.
 
-    It gets `port`, or else the port it had before, or else a free one. A region that runs already keeps its port: if
-    that is not the one asked for, RegionError.
+    A region that runs already stays as it was started: if that is not what is wished for, RegionError.
     """
+    wanted = wishes or Wishes()
+    check(wanted)
     layout = Layout(directory.absolute())
     found = status(directory)
     if found is None:
         with _controlled(layout):
             found = status(directory)
             if found is None:
-                _launch(layout, port)
+                _launch(layout, wanted)
                 found = status(directory)
     if found is None:
         raise RegionError(
@@ -70,9 +78,21 @@ def start(directory: Path, port: int = 0) -> Status:
             detail=_tail(layout),
             hint=f"the log is {layout.log}; run: ami-factory region stop, then start",
         )
-    if port and found.endpoint_url != _url(port):
-        raise RegionError(f"the local region runs on {found.endpoint_url}, not on port {port}", hint="stop it first")
+    _refuse_other(found, wanted)
     return found
+
+
+def _refuse_other(found: Status, wanted: Wishes) -> None:
+    """RegionError when a region runs otherwise than is wished for."""
+    runs = ""
+    if wanted.port and found.endpoint_url != _url(wanted.port):
+        runs = f"on {found.endpoint_url}, not on port {wanted.port}"
+    elif wanted.guest_memory_mib and found.guest_memory_mib != wanted.guest_memory_mib:
+        runs = f"with {found.guest_memory_mib} MiB for an instance, not {wanted.guest_memory_mib}"
+    elif wanted.client and found.client != wanted.client:
+        runs = f"with its client at {found.client}, not {wanted.client}"
+    if runs:
+        raise RegionError(f"the local region runs {runs}", hint="stop it first")
 
 
 def stop(directory: Path) -> bool:
@@ -104,6 +124,9 @@ def status(directory: Path) -> Status | None:
         objects=health["objects"],
         bytes=health["bytes"],
         images=health["images"],
+        instances=health.get("instances", 0),
+        guest_memory_mib=health.get("guest_memory_mib", 0),
+        client=health.get("client", ""),
         directory=layout.directory,
         log=layout.log,
     )
@@ -161,7 +184,7 @@ def _holder(layout: Layout) -> int | None:
     return None
 
 
-def _launch(layout: Layout, port: int) -> None:
+def _launch(layout: Layout, wanted: Wishes) -> None:
     """Run the daemon's launcher, which ends when the region answers."""
     if _holder(layout) is not None:
         _wait(lambda: status(layout.directory) is not None or _holder(layout) is None, timeout=SETTLE_TIMEOUT)
@@ -174,8 +197,7 @@ def _launch(layout: Layout, port: int) -> None:
         "builder.region.server",
         "--directory",
         layout.directory,
-        "--port",
-        str(port),
+        *command_line(wanted),
     ]
     done = process.run(command, capture=True, check=False)
     if done.returncode != 0:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError
+from builder.region import wishes
 from builder.region.ec2.region import Reach
 from builder.region.state import State
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 300.0
 OVERHEAD_MIB = 256
 """Xen's own, beside dom0's."""
-GUEST_MEMORY_MIB = 512
 STOP_SECONDS = 3.0
 
 
@@ -43,10 +43,10 @@ class Settings:
     """What a start of the region decides for its instances."""
 
     cache: Path
-    guest_memory_mib: int = GUEST_MEMORY_MIB
+    guest_memory_mib: int = wishes.GUEST_MEMORY_MIB
     """The most that an instance gets, whatever its type."""
-    client: str = ""
-    """The address that the host's own connections seem to come from; "": the one of machine/network.py."""
+    client: str = wishes.CLIENT
+    """The address that the host's own connections seem to come from."""
     services: tuple[int, ...] = ()
     """Ports of the host's loopback that instances may reach."""
 
@@ -120,7 +120,7 @@ class HostMachines:
                 return
             try:
                 permissions = self._permissions()
-                host.permit(permissions, client=self._client)
+                host.permit(permissions, client=self._settings.client)
                 for instance, life in tuple(self._lives.items()):
                     if life.guest is not None and life.guest.end is None:
                         self._listen(host, life.guest, permissions.get(instance, ()))
@@ -148,7 +148,7 @@ class HostMachines:
                     logs=self._consoles,
                     serve=self._serve,
                     services=self._settings.services,
-                    client=self._client,
+                    client=self._settings.client,
                     note=lambda text: sys.stderr.write(f"{text}\n"),
                 )
                 sys.stderr.write(f"Xen host ready after {self._host.seconds_to_ready:.1f} s\n")
@@ -216,12 +216,6 @@ class HostMachines:
     def _consoles(self) -> Path:
         return self._place / "consoles"
 
-    @property
-    def _client(self) -> str:
-        from builder.machine import network
-
-        return self._settings.client or network.CLIENT
-
     def _rest(self) -> None:
         with self._starting, self._lock:
             if self._lives or self._closing:
@@ -240,7 +234,7 @@ class HostMachines:
 
         instance = guest.spec.name
         public = self._public(instance)
-        wanted = listened(permissions, self._client)
+        wanted = listened(permissions, self._settings.client)
         present = self._ports.setdefault(instance, {})
         for port in [each for each in present if each not in wanted]:
             host.unforward(present.pop(port), address=public)

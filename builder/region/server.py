@@ -16,13 +16,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from builder.region import wishes
 from builder.region.daemon import READY, launch
 from builder.region.layout import Layout, write
+from builder.region.wishes import Wishes
 
 if TYPE_CHECKING:
     from builder.region.application import Application
@@ -39,31 +40,17 @@ _PROBED = 0.5
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m builder.region.server", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where the region's state is")
-    parser.add_argument(
-        "--port", type=int, default=0, help="a port of 127.0.0.1 (default: the last one, or a free one)"
-    )
-    parser.add_argument("--guest-memory", type=int, default=0, help="MiB that an instance gets at most")
-    parser.add_argument("--client", default="", help="the address that instances see for connections from this host")
+    wishes.add_arguments(parser)
     arguments = parser.parse_args()
     layout = Layout(arguments.directory.absolute())
-    wishes = Wishes(port=arguments.port, guest_memory_mib=arguments.guest_memory, client=arguments.client)
-    return launch(layout, lambda ready: serve(layout, wishes, ready))
+    return launch(layout, lambda ready: serve(layout, wishes.parsed(arguments), ready))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What a start may ask for; 0 and "" leave it to the region."""
-
-    port: int = 0
-    guest_memory_mib: int = 0
-    client: str = ""
-
-
-def serve(layout: Layout, wishes: Wishes, ready: IO[str]) -> int:
+def serve(layout: Layout, wanted: Wishes, ready: IO[str]) -> int:
     """Serve until SIGTERM. `ready` is told "ready", or what went wrong, and closed."""
     try:
         lock = _lock(layout)
-        server, machines, load = _server(layout, wishes)
+        server, machines, load = _server(layout, wanted)
     except Exception as error:
         traceback.print_exc()
         ready.write(str(error) or type(error).__name__)
@@ -128,7 +115,7 @@ def _lock(layout: Layout) -> IO[str]:
     return file
 
 
-def _server(layout: Layout, wishes: Wishes) -> "tuple[Server, HostMachines, Callable[[], Application]]":
+def _server(layout: Layout, wanted: Wishes) -> "tuple[Server, HostMachines, Callable[[], Application]]":
     """The region over its state, listening, its whereabouts written down; its machines; and what loads its services."""
     from builder.region.ec2.instances import states
     from builder.region.identity import identity
@@ -140,11 +127,12 @@ def _server(layout: Layout, wishes: Wishes) -> "tuple[Server, HostMachines, Call
     since = _now()
 
     def health() -> dict[str, object]:
-        return {"id": own.id, "account": own.account, "pid": os.getpid(), "since": since, **state.usage()}
+        settled = {"guest_memory_mib": wanted.guest_memory_mib, "client": wanted.client}
+        return {"id": own.id, "account": own.account, "pid": os.getpid(), "since": since, **settled, **state.usage()}
 
-    server = _listen(wishes.port or _last_port(layout), fixed=wishes.port != 0)
+    server = _listen(wanted.port or _last_port(layout), fixed=wanted.port != 0)
     server.health = health
-    region, machines = _region(layout, state, own, wishes, server.server_port)
+    region, machines = _region(layout, state, own, wanted, server.server_port)
     load = _application(lambda: region)
     server.application = lambda *request: load()(*request)
     write(layout.port, str(server.server_port))
@@ -153,16 +141,16 @@ def _server(layout: Layout, wishes: Wishes) -> "tuple[Server, HostMachines, Call
 
 
 def _region(
-    layout: Layout, state: "State", own: "RegionIdentity", wishes: Wishes, port: int
+    layout: Layout, state: "State", own: "RegionIdentity", wanted: Wishes, port: int
 ) -> "tuple[Region, HostMachines]":
     from builder.host.directories import cache_directory
     from builder.region.ec2.region import Region
-    from builder.region.machines import GUEST_MEMORY_MIB, HostMachines, Settings
+    from builder.region.machines import HostMachines, Settings
 
     settings = Settings(
-        cache=cache_directory(),
-        guest_memory_mib=wishes.guest_memory_mib or GUEST_MEMORY_MIB,
-        client=wishes.client,
+        cache=wanted.cache or cache_directory(),
+        guest_memory_mib=wanted.guest_memory_mib,
+        client=wanted.client,
         services=(port,),
     )
     machines = HostMachines(

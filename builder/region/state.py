@@ -231,6 +231,7 @@ class State:
             self.rows(
                 "SELECT (SELECT count(*) FROM buckets) AS buckets, count(*) AS objects, "
                 "coalesce(sum(size), 0) AS bytes, "
-                "(SELECT count(*) FROM images WHERE state = 'available') AS images FROM objects"
+                "(SELECT count(*) FROM images WHERE state = 'available') AS images, "
+                "(SELECT count(*) FROM instances WHERE state <> 'terminated') AS instances FROM objects"
             )[0]
         )

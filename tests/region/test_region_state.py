@@ -27,6 +27,7 @@ from builder.errors import RegionError
 from builder.region import control, server
 from builder.region.identity import identity
 from builder.region.layout import Layout
+from builder.region.wishes import Wishes
 from tests.support.bundles import make_bundle
 from tests.support.regions import client
 
@@ -262,14 +263,14 @@ def test_a_port_that_is_taken(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RegionError) as caught:
-            control.start(directory, port=port)
+            control.start(directory, Wishes(port=port))
     assert f"port {port} of 127.0.0.1 cannot be had" in caught.value.brief
     assert "Traceback" in caught.value.detail
     assert str(directory / "region.log") in caught.value.hint
-    status = control.start(directory, port=port)
+    status = control.start(directory, Wishes(port=port))
     assert status.endpoint_url == f"http://127.0.0.1:{port}"
     with pytest.raises(RegionError, match=r"not on port 1$"):
-        control.start(directory, port=1)
+        control.start(directory, Wishes(port=1))
 
 
 def test_stale_files(directory: Path) -> None:
