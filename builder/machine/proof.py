@@ -22,6 +22,7 @@ from builder.catalog.instance_types import InstanceType
 from builder.errors import BuilderError
 from builder.machine import causes, checks, direct, metadata, prepare, ssh, workplace
 from builder.machine.checks import Check
+from builder.machine.diagnose import diagnose
 from builder.machine.guest import Disk, End, GuestSpec, classic_mac, classic_name
 from builder.machine.host import Guest, XenHost
 from builder.machine.network import Permission
@@ -298,18 +299,22 @@ def follow(course: _Course, guest: Running, *, skip: int = 0, prefix: str = "") 
                 course.reached(prefix + waiting.pop(0)[0])
             if waiting and (cause := causes.cause_of(text)) is not None and cause.fatal:
                 guest.wait(_GRACE_SECONDS)
-                raise NotBooted(cause.brief, causes.cause_of(guest.console_text()[skip:]))
+                raise _not_booted(course, guest.console_text()[skip:], cause.brief)
         elif guest.end is not None:
             guest.wait(_GRACE_SECONDS)
-            raise _ended(guest, waiting[0][0], skip)
+            raise _ended(course, guest, waiting[0][0], skip)
         elif time.monotonic() - heard > _SILENCE_SECONDS or time.monotonic() - began > _LIMIT_SECONDS:
-            cause = causes.cause_of(text)
-            raise NotBooted(cause.brief if cause else f"the guest never got as far as {_words(waiting[0][0])}", cause)
+            raise _not_booted(course, text, f"the guest never got as far as {_words(waiting[0][0])}")
         time.sleep(_LOOK_SECONDS)
 
 
-def _ended(guest: Running, phase: str, skip: int) -> NotBooted:
-    cause = causes.cause_of(guest.console_text()[skip:])
+def _not_booted(course: _Course, console: str, otherwise: str) -> NotBooted:
+    """The cause, or what there is to say without one."""
+    cause = diagnose(console, course.subject.image, course.scratch)
+    return NotBooted(cause.brief if cause else otherwise, cause)
+
+
+def _ended(course: _Course, guest: Running, phase: str, skip: int) -> NotBooted:
     assert guest.end is not None
     said = guest.end.detail.splitlines()[-1:] or [""]
     ended = {
@@ -319,7 +324,7 @@ def _ended(guest: Running, phase: str, skip: int) -> NotBooted:
         "failed": f"Xen could not start the guest: {said[0]}",
         "lost": "the Xen host ended",
     }.get(guest.end.reason, f"the guest ended ({guest.end.reason})")
-    return NotBooted(cause.brief if cause else f"{ended} before {_words(phase)}", cause)
+    return _not_booted(course, guest.console_text()[skip:], f"{ended} before {_words(phase)}")
 
 
 def _words(phase: str) -> str:
@@ -370,7 +375,7 @@ def _answered(course: _Course, login: ssh.Login, guest: Running, key: Path, scri
         if code != 255:
             return output
         if guest.end is not None:
-            raise _ended(guest, "login", 0)
+            raise _ended(course, guest, "login", 0)
         if time.monotonic() > until:
             reason = said.splitlines()[-1] if said else "no answer"
             asked = "" if course.requests else "; the metadata service was never asked for anything"
