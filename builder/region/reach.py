@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from builder.machine.causes import cause_of, plain
 
-_LOGIN = re.compile(r"^\S+ login: ", re.MULTILINE)
+_LOGIN = re.compile(r"^(?!Last )\S+ login: ", re.MULTILINE)
 # What a system says that waits for its administrator: it has booted, though not as it should, and EC2 lets it run.
 _ALIVE = frozenset({"emergency-mode", "fstab"})
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,6 +104,11 @@ class StoredImage:
         """As DescribeImages has it."""
         tags = [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())]
         return {**self.record, "State": self.state, "Public": self.public, **({"Tags": tags} if tags else {})}
+
+
+def new_id(kind: str) -> str:
+    """An id of 17 digits, as EC2 gives them since 2016."""
+    return f"{kind}-0{secrets.token_hex(8)}"
 
 
 def now() -> str:

@@ -1,14 +1,31 @@
-"""CreateTags, DeleteTags, DescribeTags, and the tags inside a RegisterImage call."""
+"""CreateTags, DeleteTags, DescribeTags, and the tags inside a call that makes what they are for."""
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from builder.region.ec2.filters import matching
 from builder.region.ec2.pages import page
-from builder.region.ec2.region import Region, check_id, find_own_image
+from builder.region.ec2.region import Region, find_own_image
 from builder.region.errors import ServiceError
 
 MOST = 50
+# By the prefix of its id: what a resource is, and for what is not an image, where it is and how EC2 says that it is not.
+KINDS = {
+    "ami": "image",
+    "aki": "image",
+    "ari": "image",
+    "i": "instance",
+    "key": "key-pair",
+    "sg": "security-group",
+    "sgr": "security-group-rule",
+}
+TABLES = {
+    "i": ("instances", "InvalidInstanceID.NotFound"),
+    "key": ("key_pairs", "InvalidKeyPair.NotFound"),
+    "sg": ("security_groups", "InvalidGroup.NotFound"),
+    "sgr": ("security_group_rules", "InvalidSecurityGroupRuleId.NotFound"),
+}
 
 
 def tags_of_specifications(specifications: Sequence[Mapping[str, Any]], resource: str) -> dict[str, str]:
@@ -48,14 +65,37 @@ def check_tags(tags: Mapping[str, str]) -> None:
         raise ServiceError("TagLimitExceeded", f"More than {MOST} tags specified")
 
 
+def add_tags(database: sqlite3.Connection, resource: str, tags: Mapping[str, str]) -> None:
+    """Tags of what has just been made."""
+    check_tags(tags)
+    database.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(resource, *tag) for tag in tags.items()])
+
+
+def tags_of(database: sqlite3.Connection, kind: str) -> dict[str, dict[str, str]]:
+    """The tags of all resources whose ids begin with `kind`, by id."""
+    found: dict[str, dict[str, str]] = {}
+    for row in database.execute("SELECT * FROM tags WHERE resource LIKE ? ORDER BY key", (f"{kind}-%",)).fetchall():
+        found.setdefault(row["resource"], {})[row["key"]] = row["value"]
+    return found
+
+
+def described_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
 def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
-    """Only images have tags here; each must be there and the caller's own."""
+    """Each must be there and the caller's own."""
     resources = [str(each) for each in wanted["Resources"]]
     for each in resources:
-        if not each.startswith(("ami-", "aki-", "ari-")):
+        prefix = each.partition("-")[0]
+        if prefix not in KINDS:
             raise ServiceError("InvalidID", f"The ID '{each}' is not valid")
-        check_id(each)
-        find_own_image(region, each)
+        if prefix not in TABLES:
+            find_own_image(region, each)
+            continue
+        table, code = TABLES[prefix]
+        if region.state.row(f"SELECT 1 FROM {table} WHERE id = ?", (each,)) is None:
+            raise ServiceError(code, f"The {KINDS[prefix].replace('-', ' ')} ID '{each}' does not exist")
     return resources
 
 
@@ -94,12 +134,16 @@ def describe_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "key": lambda row: [row["key"]],
         "value": lambda row: [row["value"]],
         "resource-id": lambda row: [row["resource"]],
-        "resource-type": lambda row: ["image"],
+        "resource-type": lambda row: [_kind(row["resource"])],
     }
     found = matching(rows, wanted.get("Filters") or (), values, lambda row: {row["key"]: row["value"]})
     shown, token = page(found, wanted, lambda row: f"{row['resource']} {row['key']}", least=5, most=1000)
     tags = [
-        {"ResourceId": row["resource"], "ResourceType": "image", "Key": row["key"], "Value": row["value"]}
+        {"ResourceId": row["resource"], "ResourceType": _kind(row["resource"]), "Key": row["key"], "Value": row["value"]}
         for row in shown
     ]
     return {"Tags": tags, **token}
+
+
+def _kind(resource: str) -> str:
+    return KINDS[resource.partition("-")[0]]
