@@ -99,7 +99,7 @@ def seal(
         try:
             before = b""
             for block in _tar_blocks(name, size, blocks):
-                deflated = deflaters.submit(_deflate, block, level, before)
+                deflated = _deflated(deflaters, block, level, before)
                 pending.append((block.length, hasher.submit(_hash, tar, block), order.submit(out.add, deflated)))
                 before = _end_of(before, block)
                 if len(pending) > 4 * workers + 4:
@@ -140,10 +140,13 @@ def _hash(digest: "hashlib._Hash", block: Block) -> None:
         digest.update(memoryview(_ZEROS)[: min(len(_ZEROS), block.length - start)])
 
 
-def _deflate(block: Block, level: Level, before: bytes) -> gzip_stream.Deflated:
-    if block.data is None:
-        return gzip_stream.deflate_zeros(block.length)
-    return gzip_stream.deflate(block.data, level, before)
+def _deflated(pool: ThreadPoolExecutor, block: Block, level: Level, before: bytes) -> "Future[gzip_stream.Deflated]":
+    """A block that is being deflated. Zeros are ready at once: handing over thousands of them would cost more."""
+    if block.data is not None:
+        return pool.submit(gzip_stream.deflate, block.data, level, before)
+    ready: Future[gzip_stream.Deflated] = Future()
+    ready.set_result(gzip_stream.deflate_zeros(block.length))
+    return ready
 
 
 def _end_of(before: bytes, block: Block) -> bytes:
