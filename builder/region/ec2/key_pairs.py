@@ -33,9 +33,7 @@ def import_key_pair(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]
     try:
         public = public_keys.read_public_key(material.encode() if isinstance(material, str) else material)
     except ValueError as error:
-        raise ServiceError(
-            "InvalidKey.Format", f"Key is not in valid OpenSSH public key format: {error}"
-        ) from error
+        raise ServiceError("InvalidKey.Format", f"Key is not in valid OpenSSH public key format: {error}") from error
     return _keep(region, name, public, wanted)
 
 

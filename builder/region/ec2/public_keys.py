@@ -7,7 +7,6 @@ that OpenSSH shows, in base64 with its padding.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -72,11 +71,10 @@ def read_public_key(material: bytes) -> PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    if len(material) > LARGEST_MATERIAL:
-        raise ValueError(f"it has more than {LARGEST_MATERIAL} bytes")
+    _refuse(material)
     try:
         key = _load(material.decode("ascii").replace("\r\n", "\n").strip())
-    except (UnicodeDecodeError, binascii.Error, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError("it is no public key that can be read") from error
     if isinstance(key, RSAPublicKey):
         if not SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS:
@@ -87,6 +85,15 @@ def read_public_key(material: bytes) -> PublicKey:
     raise ValueError("it is neither RSA nor Ed25519")
 
 
+def _refuse(material: bytes) -> None:
+    if len(material) > LARGEST_MATERIAL:
+        raise ValueError(f"it has more than {LARGEST_MATERIAL} bytes")
+    if b"PRIVATE KEY" in material:
+        raise ValueError("it is a private key: import the public one, and let nobody have this")
+    if b"\n" in material.strip() and not material.lstrip().startswith(b"----"):
+        raise ValueError("it has more than one line")
+
+
 def _load(text: str) -> object:
     from cryptography.hazmat.primitives.serialization import (
         load_der_public_key,
@@ -94,8 +101,6 @@ def _load(text: str) -> object:
         load_ssh_public_key,
     )
 
-    if "PRIVATE KEY" in text:
-        raise ValueError("it is a private key: import the public one, and let nobody have this")
     if text.startswith("-----BEGIN "):
         return load_pem_public_key(text.encode())
     if match := _SSH2.fullmatch(text):
@@ -103,8 +108,6 @@ def _load(text: str) -> object:
         length = int.from_bytes(blob[:4], "big")
         name = blob[4 : 4 + length].decode("ascii")
         return load_ssh_public_key(f"{name} {base64.b64encode(blob).decode()}".encode())
-    if "\n" in text:
-        raise ValueError("it has more than one line")
     if " " in text:
         return load_ssh_public_key(text.encode())
     return load_der_public_key(base64.b64decode(text, validate=True))

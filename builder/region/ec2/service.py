@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from builder.region import protocol
-from builder.region.ec2 import attributes, describe, places, register, tags
+from builder.region.ec2 import attributes, describe, key_pairs, places, register, tags
 from builder.region.ec2.instances import attributes as instance_attributes
 from builder.region.ec2.instances import change, console, run
 from builder.region.ec2.instances import describe as instances
@@ -27,6 +27,10 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "DescribeTags": tags.describe_tags,
         "DescribeRegions": places.describe_regions,
         "DescribeAvailabilityZones": places.describe_availability_zones,
+        "CreateKeyPair": key_pairs.create_key_pair,
+        "ImportKeyPair": key_pairs.import_key_pair,
+        "DescribeKeyPairs": key_pairs.describe_key_pairs,
+        "DeleteKeyPair": key_pairs.delete_key_pair,
         "RunInstances": run.run_instances,
         "DescribeInstances": instances.describe_instances,
         "DescribeInstanceStatus": instances.describe_instance_status,

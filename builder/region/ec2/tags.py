@@ -10,7 +10,7 @@ from builder.region.ec2.region import Region, find_own_image
 from builder.region.errors import ServiceError
 
 MOST = 50
-# By the prefix of its id: what a resource is, and for what is not an image, where it is and how EC2 says that it is not.
+# What a resource is, by the prefix of its id; and of what is not an image, its table and EC2's code when it is not there.
 KINDS = {
     "ami": "image",
     "aki": "image",
@@ -139,7 +139,12 @@ def describe_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
     found = matching(rows, wanted.get("Filters") or (), values, lambda row: {row["key"]: row["value"]})
     shown, token = page(found, wanted, lambda row: f"{row['resource']} {row['key']}", least=5, most=1000)
     tags = [
-        {"ResourceId": row["resource"], "ResourceType": _kind(row["resource"]), "Key": row["key"], "Value": row["value"]}
+        {
+            "ResourceId": row["resource"],
+            "ResourceType": _kind(row["resource"]),
+            "Key": row["key"],
+            "Value": row["value"],
+        }
         for row in shown
     ]
     return {"Tags": tags, **token}
