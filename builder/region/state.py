@@ -181,8 +181,14 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Read and write as one: committed at the end, undone by an exception. Blobs that nobody names any more go."""
+        """Read and write as one: committed at the end, undone by an exception. Blobs that nobody names any more go.
+
+        Inside another one it is part of that.
+        """
         with self._lock:
+            if self._database.in_transaction:
+                yield self._database
+                return
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

@@ -1,6 +1,7 @@
 """A local region for tests, and plain boto3 clients that hold every answer against botocore's model."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from botocore.exceptions import ClientError
 from botocore.model import Shape
 
 from builder.region import control
+from builder.region.application import Application
+from builder.region.ec2.instances import states
 from builder.region.ec2.region import Region
+from builder.region.http import Server
 from builder.region.identity import identity
 from builder.region.machines import HostMachines, Settings
 from builder.region.state import State
@@ -28,10 +32,10 @@ def running(directory: Path) -> Iterator[control.Status]:
         control.stop(directory)
 
 
-def region_at(place: Path) -> Region:
-    """A region without its server, whose machines start nothing unless they are told to."""
+def region_at(place: Path, machines_of: type[HostMachines] = HostMachines) -> Region:
+    """A region without its server."""
     state = State(place / "state")
-    machines = HostMachines(
+    machines = machines_of(
         state=state,
         private_key=lambda: region.private_key,
         place=place / "instances",
@@ -39,6 +43,32 @@ def region_at(place: Path) -> Region:
     )
     region = Region(state=state, identity=identity(place), machines=machines)
     return region
+
+
+class WithoutPower(HostMachines):
+    """Machines that take instances up and never get to them: they stay pending."""
+
+    def launch(self, instances: Sequence[str]) -> None:
+        del instances
+
+    def terminate(self, instance: str) -> None:
+        with self._state.transaction() as database:
+            states.terminate(database, instance)
+
+
+@contextmanager
+def served(region: Region) -> Iterator[str]:
+    """A region of this process, over HTTP; its endpoint."""
+    server = Server(0)
+    server.application = Application(region)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def client(service: str, endpoint_url: str, *, checked: bool = True, **options: Any) -> Any:

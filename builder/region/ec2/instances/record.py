@@ -10,6 +10,7 @@ from typing import Any
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.addresses import private_name
 from builder.region.ec2.region import Region
+from builder.region.ec2.tags import described_tags
 from builder.region.errors import ServiceError
 from builder.region.state import Row, State
 
@@ -114,10 +115,6 @@ def described_state(state: str) -> dict[str, Any]:
 
 def described_groups(groups: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"GroupId": identifier, "GroupName": name} for identifier, name in groups]
-
-
-def described_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
 def described_reservations(region: Region, instances: Sequence[Instance]) -> list[dict[str, Any]]:
