@@ -83,10 +83,15 @@ _SIGNS = (
     ),
     _Sign(
         id="wrong-root",
-        pattern=r"ALERT!\s+(?P<name>\S+) does not exist|dracut\S*: Warning: (?P<other>/dev/\S+) does not exist"
-        r"|VFS: Cannot open root device \"(?P<third>[^\"]*)\"",
+        pattern=r"ALERT!\s+(?P<name>\S+) does not exist|dracut\S*: Warning: (?P<other>/dev/\S+) does not exist",
         brief="the kernel was told a root device that is not there: {name}",
         remedy="correct root= in /boot/grub/menu.lst (xvda1 for newer kernels, sda1 for xenU kernels)",
+    ),
+    _Sign(
+        id="no-root",
+        pattern=r"VFS: Cannot open root device \"(?P<name>[^\"]*)\"",
+        brief="the kernel finds no root device {name}",
+        remedy="does the boot menu name an initrd, which holds the disk's driver (xen-blkfront)? is root= right?",
     ),
     _Sign(
         id="no-init",
