@@ -23,7 +23,8 @@ SERVED = ("s3", "ec2", "sts")
 # Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
 VERSIONS = {"2011-06-15": "sts"}
 LARGEST_FORM = 4 << 20
-_OWN_HOST = re.compile(r"(127(\.\d{1,3}){3}|\[::1\]|(.+\.)?localhost)(:\d+)?")
+# 100.64.2.N is where its instances find it (machine/network.py: service_address).
+_OWN_HOST = re.compile(r"(127(\.\d{1,3}){3}|100\.64\.2\.\d{1,3}|\[::1\]|(.+\.)?localhost)(:\d+)?")
 XML = "text/xml;charset=UTF-8"
 
 

@@ -15,7 +15,7 @@ def permissions(state: State) -> "Mapping[str, tuple[Permission, ...]]":
         rules = database.execute("SELECT * FROM security_group_rules ORDER BY id").fetchall()
         memberships = database.execute(
             "SELECT instance, security_group, private_address FROM instance_groups JOIN instances ON id = instance "
-            "WHERE state <> 'terminated'"
+            "WHERE state <> 'terminated' ORDER BY instance, security_group"
         ).fetchall()
     members: dict[str, list[str]] = {}
     for row in memberships:

@@ -55,7 +55,9 @@ def test_by_the_version_where_there_is_no_scope(served: Application) -> None:
     assert ask(served, "POST", "/", body=call, Content_Type=FORM).status == 200
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:5000", "localhost:5000", "bucket.s3.localhost:5000", "[::1]:5000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:5000", "localhost:5000", "bucket.s3.localhost:5000", "[::1]:5000", "100.64.2.1:5000"]
+)
 def test_programs_of_this_machine_are_answered(host: str, served: Application) -> None:
     assert ask(served, "GET", "/", Authorization=SCOPE.format("sts"), Host=host).status != 403
 
