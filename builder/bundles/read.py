@@ -36,10 +36,11 @@ def unbundle(
 
     `private_key` is the user's or EC2's; `certificate`, when given, must have signed the manifest. BuilderError, with
     nothing left behind, unless all that the manifest says holds; RecipeError when the file is there already and may
-    not be replaced (`force`). Holes and zeros become holes.
+    not be replaced (`force`), or is none (a device, a pipe). Holes and zeros become holes.
     """
     manifest, session = _opened(manifest_data, private_key, certificate)
-    path = _target(destination, manifest, force)
+    with _disk_errors(destination):
+        path = _target(destination, manifest, force)
     with _written(path, force) as out:
         unseal(manifest, source, session, out, progress)
         out.finish(manifest.size)
@@ -110,6 +111,9 @@ def _target(destination: Path, manifest: BundleManifest, force: bool) -> Path:
         raise RecipeError(f"{path.parent} is not a directory to write the image into")
     if path.is_dir():
         raise RecipeError(f"{path} is a directory", hint="give another file to write the image to")
+    if path.exists() and not path.is_file():
+        # The rename that puts a whole image in place would put it in place of the device.
+        raise RecipeError(f"{path} is no file, and is not replaced", hint="give another file to write the image to")
     if not force:
         _refuse_existing(path)
     return path

@@ -107,6 +107,23 @@ def test_unless_that_is_wanted(tmp_path: Path) -> None:
     assert other.read_bytes() == b"of somebody else"
 
 
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for path in (pipe, link):
+        with pytest.raises(RecipeError, match="is no file, and is not replaced"):
+            undo(forge(CONTENT), path, force=True)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert {each.name for each in tmp_path.iterdir()} == {"link", "pipe"}
+
+
+def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match="File name too long"):
+        undo(forge(CONTENT), tmp_path / ("a" * 300))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("files")
 def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     def progress(done: int, total: int) -> None:
