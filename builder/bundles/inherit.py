@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from builder.bundles.contract import Description
-from builder.formats.manifest_grammar import DEVICE
+from builder.formats.manifest_grammar import DEVICE, IMAGE_IDS
 
-_IDS = {name: re.compile(rf"{name}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?") for name in ("aki", "ari", "ami")}
 _PRODUCT_CODE = re.compile(r"[A-Za-z0-9]{1,64}")
 _VIRTUAL = re.compile(r"ami|root|swap|ephemeral[0-9]{1,2}")
 
@@ -50,10 +49,12 @@ def inherited(get: Callable[[str], str | None]) -> Inherited:
         else:
             refused.append(f"block-device-mapping {virtual[:60]} {device[:60]}".rstrip())
     return Inherited(
-        kernel_id=one("kernel-id", _IDS["aki"]),
-        ramdisk_id=one("ramdisk-id", _IDS["ari"]),
+        kernel_id=one("kernel-id", IMAGE_IDS["kernel"]),
+        ramdisk_id=one("ramdisk-id", IMAGE_IDS["ramdisk"]),
         product_codes=listed("product-codes", _PRODUCT_CODE),
-        ancestry=tuple(dict.fromkeys((*listed("ancestor-ami-ids", _IDS["ami"]), *listed("ami-id", _IDS["ami"])))),
+        ancestry=tuple(
+            dict.fromkeys((*listed("ancestor-ami-ids", IMAGE_IDS["machine"]), *listed("ami-id", IMAGE_IDS["machine"])))
+        ),
         block_device_mapping=tuple(sorted(mapping)),
         refused=tuple(refused),
     )

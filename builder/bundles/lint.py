@@ -13,6 +13,7 @@ from builder.bundles.observed import Observed, Target
 from builder.catalog import certificates
 from builder.errors import BuilderError
 from builder.formats.bundle_manifest import BundleManifest
+from builder.formats.manifest_grammar import IMAGE_IDS
 from builder.formats.manifest_reader import objections, read_manifest
 
 __all__ = ["Finding", "lint"]
@@ -101,7 +102,7 @@ def _kernel(manifest: BundleManifest, observed: Observed, target: Target) -> Ite
         if manifest.type == "machine":
             yield "kernel-none", where, "no kernel is named"
         return
-    if not kernel.startswith("aki-"):
+    if IMAGE_IDS["kernel"].fullmatch(kernel) is None:
         yield "kernel", where, f'"{kernel}" is not the id of a kernel image'
         return
     known = [each for each in target.kernels if each.id == kernel]

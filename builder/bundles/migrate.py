@@ -14,13 +14,12 @@ from builder.bundles.contract import Keys
 from builder.errors import BuilderError, RecipeError, RegionError
 from builder.formats import bundle_cipher
 from builder.formats.bundle_manifest import BundleManifest, format_manifest
+from builder.formats.manifest_grammar import IMAGE_IDS
 from builder.formats.manifest_reader import open_manifest, read_manifest, verify_signature
 
 if TYPE_CHECKING:
     from builder.cloud.errors import Client
     from builder.cloud.kernel_images import KernelImage
-
-_ID_FORMS = {"kernel": "aki-", "ramdisk": "ari-"}
 
 
 def opened(data: bytes, keys: Keys, where: str = "the manifest") -> BundleManifest:
@@ -63,14 +62,16 @@ def migrate_file(path: Path, migrated: bytes) -> Path:
     BuilderError when there is a .bak already: it may be the only copy of what the first migration replaced.
     """
     kept, new = path.with_name(f"{path.name}.bak"), path.with_name(f".{path.name}.new")
+    old = path.read_bytes()
     try:
-        with path.open("rb") as old, kept.open("xb") as backup:
-            backup.write(old.read())
+        backup = kept.open("xb")
     except FileExistsError:
         raise BuilderError(
             f"{kept} exists already, and is not overwritten", hint="move it away if you do not need it"
         ) from None
     try:
+        with backup:
+            backup.write(old)
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(migrated)
@@ -84,9 +85,10 @@ def migrate_file(path: Path, migrated: bytes) -> Path:
 
 
 def check_id(image_id: str, type: str) -> None:
-    """RecipeError for what cannot be the id of a kernel (aki-...) or RAM disk image (ari-...)."""
-    if not image_id.startswith(_ID_FORMS[type]):
-        raise RecipeError(f'"{image_id}" is not the id of a {type} image', hint=f"it begins with {_ID_FORMS[type]}")
+    """RecipeError for what cannot be the id of a `kernel` or `ramdisk` image."""
+    if IMAGE_IDS[type].fullmatch(image_id) is None:
+        example = {"kernel": "aki-919dcaf8", "ramdisk": "ari-a51cf9cc"}[type]
+        raise RecipeError(f'"{image_id}" is not the id of a {type} image', hint=f"it looks like {example}")
 
 
 def counterpart(image_id: str, target: "Client", regions: Callable[[], Iterable[tuple[str, "Client"]]]) -> str:

@@ -89,6 +89,11 @@ class Element:
 
 DEVICE = re.compile(r"(/dev/)?((sd|hd)[a-z]([1-9]|1[0-5])?|xvd([a-z]|[b-c][a-z])([1-9]|1[0-5])?|\d+)")
 """EC2 refuses others: "Invalid block device mapping: Invalid device name 'xvdal'"."""
+IMAGE_IDS = {
+    type: re.compile(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?")
+    for type, prefix in (("kernel", "aki"), ("ramdisk", "ari"), ("machine", "ami"))
+}
+"""The ids that EC2 gives to images, by their type; those of its first ten years have eight digits."""
 HEX = re.compile(r"[0-9a-fA-F]{1,8192}")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 

@@ -1,5 +1,6 @@
 """Manifests made good for another region: bundles of every tool, and what they say afterwards."""
 
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,8 +138,29 @@ def test_nothing_is_left_when_it_cannot_be_written(tmp_path: Path, monkeypatch: 
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"web.manifest.xml": b"old"}
 
 
+def test_nothing_is_left_when_the_old_one_cannot_be_kept(tmp_path: Path) -> None:
+    manifest = tmp_path / "web.manifest.xml"
+    manifest.write_bytes(b"old" * 1000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            migrate.migrate_file(manifest, b"new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"web.manifest.xml": b"old" * 1000}
+
+
 @pytest.mark.parametrize(
-    ("given", "kind"), [("ami-1", "kernel"), ("ari-1", "kernel"), ("aki-1", "ramdisk"), ("", "kernel")]
+    ("given", "kind"),
+    [
+        ("ami-919dcaf8", "kernel"),
+        ("ari-919dcaf8", "kernel"),
+        ("aki-919dcaf8", "ramdisk"),
+        ("aki-919dcaf", "kernel"),
+        ("aki-919dcaf8<", "kernel"),
+        ("", "kernel"),
+    ],
 )
 def test_ids_of_another_kind(given: str, kind: str) -> None:
     with pytest.raises(RecipeError, match=f"is not the id of a {kind} image"):
