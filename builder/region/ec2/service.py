@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from builder.region import protocol
-from builder.region.ec2 import attributes, describe, key_pairs, places, register, tags
+from builder.region.ec2 import attributes, describe, instance_types, key_pairs, places, platform, register, tags
+from builder.region.ec2.groups import change as groups
+from builder.region.ec2.groups import describe as described_groups
 from builder.region.ec2.instances import attributes as instance_attributes
 from builder.region.ec2.instances import change, console, run
 from builder.region.ec2.instances import describe as instances
@@ -31,6 +33,19 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "ImportKeyPair": key_pairs.import_key_pair,
         "DescribeKeyPairs": key_pairs.describe_key_pairs,
         "DeleteKeyPair": key_pairs.delete_key_pair,
+        "DescribeAccountAttributes": platform.describe_account_attributes,
+        "DescribeVpcs": platform.describe_vpcs,
+        "DescribeSubnets": platform.describe_subnets,
+        "CreateSecurityGroup": groups.create_security_group,
+        "DeleteSecurityGroup": groups.delete_security_group,
+        "DescribeSecurityGroups": described_groups.describe_security_groups,
+        "DescribeSecurityGroupRules": described_groups.describe_security_group_rules,
+        "AuthorizeSecurityGroupIngress": groups.authorize_security_group_ingress,
+        "RevokeSecurityGroupIngress": groups.revoke_security_group_ingress,
+        "UpdateSecurityGroupRuleDescriptionsIngress": groups.update_security_group_rule_descriptions_ingress,
+        "AuthorizeSecurityGroupEgress": groups.refuse_egress,
+        "RevokeSecurityGroupEgress": groups.refuse_egress,
+        "DescribeInstanceTypes": instance_types.describe_instance_types,
         "RunInstances": run.run_instances,
         "DescribeInstances": instances.describe_instances,
         "DescribeInstanceStatus": instances.describe_instance_status,

@@ -10,7 +10,7 @@ from builder.region.ec2.region import Region, find_own_image
 from builder.region.errors import ServiceError
 
 MOST = 50
-# What a resource is, by the prefix of its id; and of what is not an image, its table and EC2's code when it is not there.
+# What a resource is, by the prefix of its id; of what is no image, its table and EC2's code when it is not there.
 KINDS = {
     "ami": "image",
     "aki": "image",

@@ -8,14 +8,14 @@ from typing import Any
 
 from builder.canonical import digest_of
 from builder.formats.manifest_reader import open_manifest, read_manifest
+from builder.region.ec2.groups.record import default_group, find_group_id
 from builder.region.ec2.instances import disks, request, states
 from builder.region.ec2.instances.addresses import ENTROPY, Addresses, addresses_of
 from builder.region.ec2.instances.record import described_reservations, find_instances
-from builder.region.ec2.region import Region, StoredImage
+from builder.region.ec2.region import Region, StoredImage, new_id
 from builder.region.ec2.tags import check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
-DEFAULT_GROUP = "default"
 MOST_GROUPS = 500
 
 
@@ -114,45 +114,23 @@ def _manifest_mapping(region: Region, image: StoredImage) -> tuple[tuple[str, st
 
 def find_groups(database: sqlite3.Connection, names: Sequence[str], ids: Sequence[str]) -> list[str]:
     """The ids of the security groups that are named; of the default one when none is."""
-    found: dict[str, None] = {}
-    for column, values in (("name", names), ("id", ids)):
-        for value in values:
-            if column == "id" and not value.startswith("sg-"):
-                raise ServiceError("InvalidGroupId.Malformed", f'Invalid id: "{value}" (expecting "sg-...")')
-            row = database.execute(f"SELECT id FROM security_groups WHERE {column} = ?", (value,)).fetchone()
-            if row is None and (column, value) == ("name", DEFAULT_GROUP):
-                row = {"id": default_group(database)}
-            if row is None:
-                raise ServiceError("InvalidGroup.NotFound", f"The security group '{value}' does not exist")
-            found[row["id"]] = None
-    if len(found) > MOST_GROUPS:
-        raise ServiceError("SecurityGroupsPerInstanceLimitExceeded", f"An instance has up to {MOST_GROUPS} groups")
+    found = dict.fromkeys(
+        (
+            *(find_group_id(database, name=each) for each in names),
+            *(find_group_id(database, identifier=each) for each in ids),
+        )
+    )
     return list(found) or [default_group(database)]
 
 
-def default_group(database: sqlite3.Connection) -> str:
-    """The group of instances for which none is named; it is always there, and its members reach each other."""
-    row = database.execute("SELECT id FROM security_groups WHERE name = ?", (DEFAULT_GROUP,)).fetchone()
-    if row is not None:
-        return str(row["id"])
-    made = f"sg-{secrets.token_hex(9)[:17]}"
-    database.execute(
-        "INSERT INTO security_groups VALUES (?, ?, ?, ?)", (made, DEFAULT_GROUP, "default group", states.now())
-    )
-    for protocol, first, last in (("tcp", 0, 65535), ("udp", 0, 65535), ("icmp", -1, -1)):
-        rule = (f"sgr-{secrets.token_hex(9)[:17]}", made, protocol, first, last, None, made, None)
-        database.execute("INSERT INTO security_group_rules VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rule)
-    return made
-
-
 def _insert_reservation(database: sqlite3.Connection, token: str | None, asked: str) -> str:
-    made = f"r-{secrets.token_hex(9)[:17]}"
+    made = new_id("r")
     database.execute("INSERT INTO reservations VALUES (?, ?, ?, ?)", (made, states.now(), token or None, asked))
     return made
 
 
 def _insert(database: sqlite3.Connection, row: Mapping[str, Any]) -> str:
-    instance = f"i-{secrets.token_hex(9)[:17]}"
+    instance = new_id("i")
     free = _free_addresses(database)
     full = {
         "id": instance,
