@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,7 @@ Options = argparse.Namespace
 """The parsed options: one attribute for each `Option.name`."""
 
 MANIFEST_VERSION = "20071010"
+_ICMP = re.compile(r"-\d+:-?\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +68,19 @@ def execute(command: Command, words: Sequence[str], environment: Mapping[str, st
 
 def parse(command: Command, words: Sequence[str], environment: Mapping[str, str]) -> Options:
     """The options; RecipeError for the first thing that is wrong with them, or for all that is missing."""
-    options = _parser(command).parse_args(list(words))
+    options = _parser(command).parse_intermixed_args(_joined(words))
     for option in command.options:
         given = getattr(options, option.name)
-        if given is None:
+        if given is None or given == []:
             given = next((environment[name] for name in option.variables if environment.get(name)), None)
             if given is None:
                 setattr(options, option.name, option.default)
                 continue
         setattr(options, option.name, _read(option, given))
-    missing = [each for each in command.options if each.required and getattr(options, each.name) is None]
+    missing = [each for each in command.options if each.required and getattr(options, each.name) in (None, ())]
     if missing:
         raise RecipeError(
-            f"{command.name}: missing: {'; '.join(f'{each.words} {each.value}'.strip() for each in missing)}",
+            f"{command.name}: missing: {'; '.join(map(_called, missing))}",
             hint=_help_hint(command.name),
         )
     return options
@@ -180,7 +182,7 @@ def _parser(command: Command, *, everything: bool = False) -> _Parser:
         if option.name in answers:
             named |= {"action": _Answer, "text": answers[option.name]}
         elif not option.names[0].startswith("-"):
-            named |= {"nargs": "?", "metavar": option.value}
+            named |= {"nargs": "*" if option.repeated else "?", "metavar": option.value}
         elif option.no:
             named |= {"action": argparse.BooleanOptionalAction}
         elif not option.value:
@@ -194,9 +196,29 @@ def _parser(command: Command, *, everything: bool = False) -> _Parser:
 
 def _usage(command: Command) -> str:
     """What cannot be left out; the rest is in the list of options."""
-    needed = [f"{each.names[0]} {each.value}" for each in command.options if each.required]
-    plain = [each.value for each in command.options if not each.names[0].startswith("-")]
+    needed = [
+        f"{each.names[0]} {each.value}" for each in command.options if each.required and each.names[0].startswith("-")
+    ]
+    plain = [
+        f"{each.value}{'...' if each.repeated else ''}" for each in command.options if not each.names[0].startswith("-")
+    ]
     return " ".join([command.name, *needed, "[OPTIONS]", *plain])
+
+
+def _called(option: Option) -> str:
+    """What a missing option is called: its names and its value, or the plain argument."""
+    return f"{option.words} {option.value}".strip() if option.names[0].startswith("-") else option.value
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words, with `-t -1:-1` as `-t-1:-1`: an ICMP type begins like an option, and would be taken for one."""
+    joined: list[str] = []
+    for word in words:
+        if _ICMP.fullmatch(word) and joined and joined[-1].startswith("-") and "=" not in joined[-1]:
+            joined[-1] += f"={word}" if joined[-1].startswith("--") else word
+        else:
+            joined.append(word)
+    return joined
 
 
 def _read(option: Option, given: Any) -> Any:
