@@ -91,6 +91,8 @@ def read_request(readline: Callable[[int], bytes]) -> Request | None:
     for each in lines[1:]:
         name, _, value = each.partition(":")
         headers[name.strip().lower()] = value.strip()
+    if words[2] == "HTTP/1.0":
+        headers.setdefault("connection", "close")
     return Request(method=words[0], path=words[1].partition("?")[0], headers=headers)
 
 

@@ -53,6 +53,12 @@ def recorded(name: str) -> str:
             "the image has no init that can be started",
             "Target filesystem doesn't have requested /sbin/init.",
         ),
+        (
+            "fstab",
+            "fstab",
+            "the system went into emergency mode: /dev/xvdz of /etc/fstab could not be mounted",
+            "[   78.117125] systemd[1]: Reached target emergency.target - Emergency Mode.",
+        ),
     ],
 )
 def test_recorded(name: str, expected: str, brief: str, line: str) -> None:

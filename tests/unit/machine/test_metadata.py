@@ -112,10 +112,11 @@ def test_other_methods(method: str) -> None:
             b"GET /a?b HTTP/1.1\r\nHost: x\r\nX-A:b\r\n\r\n",
             Request(method="GET", path="/a", headers={"host": "x", "x-a": "b"}),
         ),
+        (b"GET / HTTP/1.0\r\n\r\n", Request(method="GET", path="/", headers={"connection": "close"})),
         (b"nonsense\r\n\r\n", Request(method="?", path="?", headers={})),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * 20000 + b"\r\n\r\n", Request(method="?", path="?", headers={})),
     ],
-    ids=["end", "cut", "good", "nonsense", "long"],
+    ids=["end", "cut", "good", "old", "nonsense", "long"],
 )
 def test_requests(data: bytes, expected: Request | None) -> None:
     assert read_request(io.BytesIO(data).readline) == expected
