@@ -16,8 +16,6 @@ from builder.region.ec2.region import Region, StoredImage, new_id
 from builder.region.ec2.tags import check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
-MOST_GROUPS = 500
-
 
 def run_instances(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
     request.refuse_unkept(wanted)
