@@ -204,7 +204,9 @@ class TestRun:
             pytest.param({"RamdiskId": "ari-00000000"}, "InvalidAMIID.NotFound", "ari-00000000", id="ramdisk"),
             pytest.param({"KeyName": "nobodys"}, "InvalidKeyPair.NotFound", "'nobodys'", id="key"),
             pytest.param({"SecurityGroups": ["none"]}, "InvalidGroup.NotFound", "'none'", id="group"),
-            pytest.param({"SecurityGroupIds": ["sg-0"]}, "InvalidGroup.NotFound", "'sg-0'", id="group-id"),
+            pytest.param(
+                {"SecurityGroupIds": ["sg-00000000"]}, "InvalidGroup.NotFound", "'sg-00000000'", id="group-id"
+            ),
             pytest.param({"SecurityGroupIds": ["default"]}, "InvalidGroupId.Malformed", "default", id="not-a-group-id"),
             pytest.param({"MinCount": 0}, "InvalidParameterValue", "minCount", id="none"),
             pytest.param({"MinCount": 3, "MaxCount": 2}, "InvalidParameterValue", "maxCount", id="fewer-than-least"),
