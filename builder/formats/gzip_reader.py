@@ -18,6 +18,9 @@ PIECE = 1 << 20
 _MAGIC = b"\x1f\x8b"
 _DEFLATE = 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _RESERVED = 0x02, 0x04, 0x08, 0x10, 0xE0
+_FED_FIRST = 512
+"""How much of a member is read at first, and twice as much each time after: what follows it is not to be copied for
+every member of a million short ones."""
 _TEXT_LIMIT = 64 * 1024  # a file's name or a comment; the format has no limit
 
 
@@ -42,47 +45,50 @@ def inflate(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
 
 
 class _Source:
-    """The packed bytes, with what was taken too many put back."""
+    """The packed bytes, a few at a time, of which those that were taken too many can be put back."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._held = b""
+        self._piece = memoryview(b"")
+        self._at = 0
 
-    def more(self) -> bytes:
-        """What is held, or the next piece; empty at the end."""
-        found, self._held = self._held, b""
-        while not found:
+    def more(self, most: int = _FED_FIRST) -> bytes:
+        """The next bytes, at most so many; empty at the end."""
+        while self._at == len(self._piece):
             piece = next(self._pieces, None)
             if piece is None:
-                break
-            found = piece
+                return b""
+            self._piece, self._at = memoryview(piece), 0
+        found = bytes(self._piece[self._at : self._at + most])
+        self._at += len(found)
         return found
 
-    def back(self, data: bytes) -> None:
-        self._held = data + self._held
+    def back(self, count: int) -> None:
+        """The last `count` bytes of what `more` gave last come again."""
+        self._at -= count
 
     def take(self, count: int) -> bytes:
         found = b""
         while len(found) < count:
-            piece = self.more()
-            if not piece:
+            more = self.more(count - len(found))
+            if not more:
                 raise GzipError("the gzip stream ends within a header")
-            found += piece
-        self.back(found[count:])
-        return found[:count]
+            found += more
+        return found
 
     def take_text(self) -> bytes:
         """Up to a NUL, and that."""
-        found = b""
-        while (end := found.find(b"\0", 0, _TEXT_LIMIT)) < 0:
-            if len(found) >= _TEXT_LIMIT:
-                raise GzipError(f"a name or comment in the gzip stream has no end within {_TEXT_LIMIT} bytes")
-            piece = self.more()
-            if not piece:
+        found = bytearray()
+        while len(found) < _TEXT_LIMIT:
+            more = self.more()
+            if not more:
                 raise GzipError("the gzip stream ends within a header")
-            found += piece
-        self.back(found[end + 1 :])
-        return found[: end + 1]
+            text, nul, rest = more.partition(b"\0")
+            found += text + nul
+            if nul:
+                self.back(len(rest))
+                return bytes(found)
+        raise GzipError(f"a name or comment in the gzip stream has no end within {_TEXT_LIMIT} bytes")
 
 
 def _another_member(source: _Source, members: int) -> bool:
@@ -90,10 +96,10 @@ def _another_member(source: _Source, members: int) -> bool:
     first = source.more()
     if not first and not members:
         raise GzipError("there is no gzip stream: it is empty")
-    source.back(first)
+    source.back(len(first))
     if not members or first[:1] not in (b"", b"\0"):
         return bool(first)
-    while rest := source.more():
+    while rest := source.more(PIECE):
         if rest.strip(b"\0"):
             raise GzipError("bytes that are no gzip follow the gzip stream")
     return False
@@ -122,15 +128,17 @@ def _read_header(source: _Source) -> None:
 def _read_member(source: _Source) -> Iterator[bytes]:
     """The deflate stream and the trailer, which igzip compares."""
     inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP_NO_HDR_VER)
+    most = _FED_FIRST
     while not inflater.eof:
         data = b""
         if inflater.needs_input:
-            data = source.more()
+            data = source.more(most)
             if not data:
                 raise GzipError("the gzip stream ends early")
+            most = min(2 * most, PIECE)
         try:
             piece: bytes = inflater.decompress(data, PIECE)
         except igzip_lib.IsalError as error:  # type: ignore[misc] # its stubs declare an instance
             raise GzipError("the gzip stream is damaged", detail=str(error)) from error
         yield piece
-    source.back(inflater.unused_data)
+    source.back(len(inflater.unused_data))

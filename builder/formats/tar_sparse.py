@@ -70,11 +70,21 @@ def add_entries(extents: Extents, table: bytes) -> bool:
 def parse_map(text: bytes) -> Extents:
     """Format 0.1: offset, length, offset, length, apart by commas."""
     extents = Extents()
-    numbers = iter(text.split(b",") if text else ())
+    numbers = _between_commas(text) if text else iter(())
     for offset in numbers:
         length = next(numbers, b"")
         extents.add(decimal(offset, "an offset of the map of holes"), decimal(length, "a length of the map of holes"))
     return extents
+
+
+def _between_commas(text: bytes) -> Iterator[bytes]:
+    """As `split`, one at a time: a map may have millions of entries."""
+    at = 0
+    while at <= len(text):
+        comma = text.find(b",", at)
+        end = comma if comma >= 0 else len(text)
+        yield text[at:end]
+        at = end + 1
 
 
 def number(text: bytes, what: str) -> int:

@@ -1,6 +1,7 @@
 import io
 import itertools
 import tarfile
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -391,6 +392,17 @@ def test_a_map_that_goes_on_for_ever_is_stopped_by_its_own_entries() -> None:
     """Entries of no length at one offset are no progress; they are counted like any."""
     stream = old_sparse(0, ((0, 0),) * 4, 0, *[extension(*[(0, 0)] * 21, more=True)] * 1000)
     assert "ends early" in refused(stream, 0)
+
+
+def test_a_long_map_takes_little_more_memory_than_its_text() -> None:
+    """Cut at its commas all at once, it took twenty times as much."""
+    text = b",".join(b"%d,1" % (2 * at) for at in range(50_000))
+    tracemalloc.start()
+    try:
+        assert len(tar_sparse.parse_map(text)) == 50_000
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=300, deadline=None)
