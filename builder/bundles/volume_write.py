@@ -113,7 +113,7 @@ def _require_size(job: Job, needed: int, data: int) -> None:
     if room.f_bavail * room.f_frsize < data:
         raise HostError(
             f"there are {room.f_bavail * room.f_frsize // MIB} MiB left in the destination, and the image has "
-            f"{data // MIB} MiB of data",
+            f"{-(-data // MIB)} MiB of data",
             hint=_ELSEWHERE,
         )
 
