@@ -47,7 +47,7 @@ class Surroundings(Protocol):
     def lost(self, host: "XenHost") -> None:
         """This host has ended."""
 
-    def began(self, instance: str) -> None:
+    def began(self) -> None:
         """A guest is there: what may reach it is to be said."""
 
     def over(self, instance: str) -> None:
@@ -114,7 +114,7 @@ class Life:
             return _failed(states.CAPACITY if "room" in error.brief else states.REGION, error)
         with self._state.transaction() as database:
             states.start(database, self.instance.id)
-        self._surroundings.began(self.instance.id)
+        self._surroundings.began()
         return self._follow(guest)
 
     def _create(self, spec: "GuestSpec") -> "Guest":
@@ -196,6 +196,8 @@ class Life:
         if end.reason == "destroyed":
             return Ending(code=states.REGION, reason="the local region was stopped")
         said = f" ({end.detail.splitlines()[-1]})" if end.detail else ""
+        if end.reason == "failed":
+            return Ending(code=states.REGION, reason=f"Internal error on launch: Xen could not start it{said}")
         how = "it crashed" if end.reason == "crash" else f"it ended: {end.reason}"
         return Ending(code=states.IMAGE, reason=f"{how}{said}")
 

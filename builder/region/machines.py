@@ -65,6 +65,7 @@ class HostMachines:
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._network = threading.Lock()
+        self._tidying = threading.Lock()
         self._lives: dict[str, Life] = {}
         self._host: XenHost | None = None
         self._idle: threading.Timer | None = None
@@ -152,8 +153,10 @@ class HostMachines:
                     note=lambda text: sys.stderr.write(f"{text}\n"),
                 )
                 sys.stderr.write(f"Xen host ready after {self._host.seconds_to_ready:.1f} s\n")
-            self._host.permit(self._permissions())
-            return self._host
+            host = self._host
+        with self._network:
+            host.permit(self._permissions())
+        return host
 
     def lost(self, host: "XenHost") -> None:
         with self._starting:
@@ -161,8 +164,7 @@ class HostMachines:
                 self._host = None
         host.close()
 
-    def began(self, instance: str) -> None:
-        del instance
+    def began(self) -> None:
         self.regroup()
 
     def over(self, instance: str) -> None:
@@ -205,11 +207,16 @@ class HostMachines:
 
     @cached_property
     def _bundles(self) -> "Bundles":
+        """Rid of what is left from images and instances that are no more."""
         from builder.region.launch import Bundles
 
         made = Bundles.under(self._place / "images", self._state, self._private_key)
         rows = self._state.rows("SELECT id, record FROM images WHERE state = 'available'")
         made.keep_only({row["id"]: json.loads(row["record"])["ImageLocation"] for row in rows})
+        known = {row["id"] for row in self._state.rows("SELECT id FROM instances")}
+        for console in self._consoles.glob("*.console"):
+            if console.stem not in known:
+                console.unlink()
         return made
 
     @property

@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-import sys
 
 from builder.machine.metadata import Metadata, serve
 from builder.region.ec2.instances.record import Instance, find_instance
@@ -17,7 +16,7 @@ def answer(state: State, instance: str, connection: socket.socket) -> None:
     except ServiceError:  # forgotten meanwhile
         return
     if found.record["MetadataOptions"]["HttpEndpoint"] == "enabled":
-        serve(connection, metadata(found), lambda line: sys.stderr.write(f"{instance} metadata: {line}\n"))
+        serve(connection, metadata(found), lambda line: None)
 
 
 def metadata(instance: Instance) -> Metadata:
