@@ -19,7 +19,7 @@ def _nothing(group: Group) -> Iterable[str]:
     return ()
 
 
-def _filters(account: str, names: Mapping[str, str]) -> Mapping[str, Values]:
+def filters_of(account: str, names: Mapping[str, str]) -> Mapping[str, Values]:
     """All that the API reference lists for DescribeSecurityGroups."""
 
     def of_rules(value: Callable[[Rule], object]) -> Values:
@@ -52,7 +52,7 @@ def describe_security_groups(region: Region, wanted: Mapping[str, Any]) -> dict[
             find_group_id(database, identifier=str(each))
     names = {each.id: each.name for each in groups}
     found = _selected(groups, wanted.get("GroupNames") or (), wanted.get("GroupIds") or ())
-    found = matching(found, wanted.get("Filters") or (), _filters(region.account, names), lambda group: group.tags)
+    found = matching(found, wanted.get("Filters") or (), filters_of(region.account, names), lambda group: group.tags)
     shown, token = page(found, wanted, lambda group: group.id, least=5, most=1000)
     return {"SecurityGroups": [each.described(region.account, names) for each in shown], **token}
 
