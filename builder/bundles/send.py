@@ -133,14 +133,6 @@ def upload(
     return Sent(location=f"{bucket.name}/{last.key}", manifest=last.key, sent=sent, kept=total - sent)
 
 
-def upload_manifest(data: bytes, name: str, bucket: Bucket, prefix: str, *, acl: str | None = ACL) -> str:
-    """Store a manifest whose parts are there; its key."""
-    key = key_of(prefix, name)
-    acl = buckets.readable_acl(bucket, prefix, acl)
-    store(bucket, prefix, key, data, sha1=_sha1(data), acl=acl, content_type=MANIFEST_TYPE, new=False)
-    return key
-
-
 def bundle_to_s3(
     image: "Image",
     description: Description,

@@ -1,4 +1,4 @@
-"""Objects of S3, as far as bundles need them: listed, described, put, read with patience, copied and removed."""
+"""Objects of S3, as far as bundles need them: listed, described, put, read with patience, and removed."""
 
 import base64
 import time
@@ -204,20 +204,6 @@ def read_small(bucket: Bucket, key: str, limit: int) -> bytes:
             with suppress(*_BROKEN):
                 return _begin_of(bucket, key, limit + 1)
         return _begin_of(bucket, key, limit + 1)
-
-
-def copy(source: Bucket, source_key: str, etag: str, target: Bucket, key: str, *, acl: str | None) -> str:
-    """Copy an object inside S3, with that access list (a copy keeps none of its own); the SHA-1 of what is there now.
-
-    Objects of more than 5 GiB cannot be copied so. The client of `target` asks, whatever region the source is in.
-    """
-    request = {**target.address, "Key": key, "CopySource": {"Bucket": source.name, "Key": source_key}}
-    request |= {"CopySourceIfMatch": etag, "ChecksumAlgorithm": "SHA1"}
-    request |= {} if acl is None else {"ACL": acl}
-    request |= {"ExpectedSourceBucketOwner": source.account} if source.account else {}
-    with answers(target.client, f"s3://{source.name}/{source_key} to s3://{target.name}/{key}"):
-        answer = target.client.copy_object(**request)
-    return base64.b64decode(answer["CopyObjectResult"].get("ChecksumSHA1", "")).hex()
 
 
 def delete(bucket: Bucket, keys: Sequence[str]) -> None:

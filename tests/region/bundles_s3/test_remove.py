@@ -1,19 +1,14 @@
-"""Exactly one bundle removed, or copied."""
+"""Exactly one bundle removed."""
 
-import secrets
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from builder.bundles import copy, remove, send
+from builder.bundles import remove, send
 from builder.cloud import s3
 from builder.cloud.s3 import Bucket
-from builder.errors import BuilderError, RegionError
-from builder.formats.manifest_reader import read_manifest
 from tests.support.bundles import TestBundle
-from tests.support.moved import bundle_of, laid_out, readers, under
+from tests.support.moved import bundle_of, laid_out, under
 
 NEIGHBOURS = {
     "disk.img.part.00",
@@ -82,54 +77,3 @@ class TestDelete:
         images.client.put_object(Bucket=images.name, Key="web/disk.img.part.0.bak", Body=b"")
         assert len(remove.delete_bundle(images, "web", "disk.img.manifest.xml").keys) == 1031
         assert set(under(images)) == {"web/disk.img.part.0.bak"}
-
-
-class TestCopy:
-    @pytest.fixture
-    def target(self, images: Bucket) -> Bucket:
-        name = f"test-{secrets.token_hex(8)}"
-        images.client.create_bucket(Bucket=name, ObjectOwnership="ObjectWriter")
-        return replace(images, name=name)
-
-    def test_to_another_bucket(self, images: Bucket, target: Bucket, local: Path, bundle: TestBundle, ec2: Any) -> None:
-        send.upload(local, images, "web")
-        parsed = read_manifest(bundle.manifest)
-        moved: list[int] = []
-        size = copy.copy_parts(images, "web", target, "there", parsed, progress=lambda done, total: moved.append(done))
-        assert (size, moved[-1], under(target, "there/")) == (parsed.bundled_size,) * 2 + (dict(bundle.parts),)
-        assert {frozenset(readers(target, key)) for key in s3.listed(target, "")} == {frozenset({"za-team"})}
-        key = send.upload_manifest(bundle.manifest, bundle.manifest_name, target, "there")
-        ec2.register_image(Name=f"copy-{secrets.token_hex(4)}", ImageLocation=f"{target.name}/{key}")
-        assert copy.copy_parts(images, "web", target, "there", parsed) == 0
-        lost = next(iter(bundle.parts))
-        target.client.put_object(Bucket=target.name, Key=f"there/{lost}", Body=b"bent")
-        assert copy.copy_parts(images, "web", target, "there", parsed) == 256
-        assert under(target, "there/") == bundle.files()
-
-    def test_never_over_another_bundle(self, images: Bucket, target: Bucket, local: Path, bundle: TestBundle) -> None:
-        send.upload(local, images, "web")
-        parsed = read_manifest(bundle.manifest)
-        other = bundle_of(("disk.img.part.00",), (b"other",))
-        for name, data in other.items():
-            target.client.put_object(Bucket=target.name, Key=name, Body=data)
-            with pytest.raises(RegionError, match=r"not of this bundle|is the manifest of another bundle"):
-                copy.copy_parts(images, "web", target, "", parsed)
-        assert under(target) == other
-
-    def test_parts_without_checksums(self, images: Bucket, target: Bucket, bundle: TestBundle) -> None:
-        for name, data in bundle.parts.items():
-            images.client.put_object(Bucket=images.name, Key=name, Body=data)
-        copy.copy_parts(images, "", target, "", read_manifest(bundle.manifest))
-        assert under(target) == dict(bundle.parts)
-
-    def test_a_damaged_part(self, images: Bucket, target: Bucket, local: Path, bundle: TestBundle) -> None:
-        send.upload(local, images, "web")
-        name = next(iter(bundle.parts))
-        images.client.put_object(Bucket=images.name, Key=f"web/{name}", Body=bytes(256))
-        with pytest.raises(RegionError, match=f"web/{name} is not the part that the manifest speaks of"):
-            copy.copy_parts(images, "web", target, "there", read_manifest(bundle.manifest))
-        assert name not in under(target, "there/")
-
-    def test_a_missing_part(self, images: Bucket, target: Bucket, local: Path, bundle: TestBundle) -> None:
-        with pytest.raises(BuilderError, match="parts are not there"):
-            copy.copy_parts(images, "web", target, "there", read_manifest(bundle.manifest))

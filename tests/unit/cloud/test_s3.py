@@ -17,7 +17,6 @@ from builder.cloud.s3 import (
     Listed,
     Stored,
     Taken,
-    copy,
     delete,
     holds_all,
     listed,
@@ -161,20 +160,6 @@ def test_read_small_reads_no_more_than_that(stubbed: Stubbed) -> None:
     stub.add_response("get_object", {"Body": StreamingBody(body, 100)}, {**OURS, "Key": "k"})
     assert len(read_small(bucket(client), "k", 9)) == 10
     assert body.closed
-
-
-def test_copy(stubbed: Stubbed) -> None:
-    client, stub = stubbed("s3")
-    request = {
-        **OURS, "Key": "k", "CopySource": {"Bucket": "from", "Key": "a"}, "CopySourceIfMatch": "e",
-        "ChecksumAlgorithm": "SHA1", "ACL": "aws-exec-read",
-    }  # fmt: skip
-    stub.add_response("copy_object", {"CopyObjectResult": {"ChecksumSHA1": CHECKSUM}}, request)
-    stub.add_response("copy_object", {"CopyObjectResult": {}}, {**request, "ExpectedSourceBucketOwner": "1" * 12})
-    source = Bucket(client=client, name="from")
-    assert copy(source, "a", "e", bucket(client), "k", acl="aws-exec-read") == SHA1
-    source = Bucket(client=client, name="from", account="1" * 12)
-    assert copy(source, "a", "e", bucket(client), "k", acl="aws-exec-read") == ""
 
 
 def test_delete_tells_what_was_kept(stubbed: Stubbed) -> None:
