@@ -85,15 +85,17 @@ def ask(options: Options, operation: str, request: Mapping[str, Any], about: str
 
 
 def listed(
-    options: Options, operation: str, member: str, request: Mapping[str, Any], about: str
-) -> "Sequence[Answer] | None":
-    """As `ask`, for a Describe call: what it lists, of all pages."""
+    options: Options, operation: str, member: str, *requests: Mapping[str, Any], about: str
+) -> "Sequence[Answer]":
+    """As `ask`, for Describe calls: what they list, of all pages; nothing in a dry run."""
     from builder.cloud import ec2_calls
 
+    region = client(options)
     if options.dry_run:
-        output.say(ec2_calls.may(client(options), operation, request, about))
-        return None
-    return ec2_calls.listed(client(options), operation, member, request, about)
+        for request in requests:
+            output.say(ec2_calls.may(region, operation, request, about))
+        return ()
+    return [each for request in requests for each in ec2_calls.listed(region, operation, member, request, about)]
 
 
 def show(lines: Sequence[Line], options: Options) -> None:

@@ -25,8 +25,8 @@ def add(options: Options) -> None:
 def describe(options: Options) -> None:
     """Print a table of groups and of what they let in."""
     request = api.named(options.group, ids="GroupIds", names="GroupNames") | api.given(Filters=api.filters(options))
-    found = api.listed(options, "describe_security_groups", "SecurityGroups", request, "the groups")
-    api.show([line for each in found or () for line in lines.group(each)], options)
+    found = api.listed(options, "describe_security_groups", "SecurityGroups", request, about="the groups")
+    api.show([line for each in found for line in lines.group(each)], options)
 
 
 def delete(options: Options) -> None:

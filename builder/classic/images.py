@@ -25,11 +25,9 @@ def requests(options: Options) -> tuple[dict[str, Any], ...]:
 
 def describe(options: Options) -> None:
     """Print a table of images, each of them once."""
-    found: dict[str, lines.Answer] = {}
-    for request in requests(options):
-        for each in api.listed(options, "describe_images", "Images", request, "the images") or ():
-            found.setdefault(each["ImageId"], each)
-    api.show([line for each in found.values() for line in lines.image(each)], options)
+    found = api.listed(options, "describe_images", "Images", *requests(options), about="the images")
+    once = {each["ImageId"]: each for each in found}
+    api.show([line for each in once.values() for line in lines.image(each)], options)
 
 
 def deregister(options: Options) -> None:

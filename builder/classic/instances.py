@@ -14,7 +14,7 @@ _WISHED = "Client.UserInitiatedShutdown"
 def describe(options: Options) -> None:
     """Print a table of instances; why one ended by itself, for which the table has no column, goes to stderr."""
     request = api.given(InstanceIds=list(options.instance), Filters=api.filters(options))
-    found = api.listed(options, "describe_instances", "Reservations", request, "the instances") or ()
+    found = api.listed(options, "describe_instances", "Reservations", request, about="the instances")
     api.show([line for each in found for line in lines.reservation(each)], options)
     for note in endings(each for reservation in found for each in reservation["Instances"]):
         output.say(note)

@@ -62,8 +62,8 @@ def import_(options: Options) -> None:
 def describe(options: Options) -> None:
     """Print a table of key pairs."""
     request = api.given(KeyNames=list(options.keypair), Filters=api.filters(options))
-    found = api.listed(options, "describe_key_pairs", "KeyPairs", request, "the key pairs")
-    api.show([lines.key_pair(each) for each in found or ()], options)
+    found = api.listed(options, "describe_key_pairs", "KeyPairs", request, about="the key pairs")
+    api.show([lines.key_pair(each) for each in found], options)
 
 
 def delete(options: Options) -> None:

@@ -3,7 +3,7 @@
 import typer
 
 from builder import __version__
-from builder.cli import boot, boundary, build, explain, look, output, recipe, region, store, verify
+from builder.cli import boot, boundary, build, explain, look, output, recipe, region, ssh, store, verify
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
 
@@ -23,6 +23,7 @@ app.command()(verify.verify)
 app.command()(boot.boot)
 app.command()(explain.explain)
 app.command()(explain.provenance)
+app.command(context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command()(look.shell)
 app.command()(look.logs)
 app.command()(look.doctor)
