@@ -85,6 +85,15 @@ def test_what_is_wrong_is_said_once(words: list[str], brief: str) -> None:
     assert caught.value.brief == brief
 
 
+@pytest.mark.parametrize("option", ["--b", "--bukcet", "--nothing-like-it"])
+def test_a_value_is_never_shown(option: str) -> None:
+    """That of --secretkey=, which is none of ours, might be somebody's secret."""
+    with pytest.raises(RecipeError) as caught:
+        parse(tried(), [f"{option}=hid den\n could match x", "-b", "x"], NOTHING)
+    assert "hid" not in caught.value.brief + caught.value.hint
+    assert option in caught.value.brief
+
+
 def test_the_nearest_option_is_named() -> None:
     with pytest.raises(RecipeError) as caught:
         parse(tried(), ["-b", "x", "--bukcet=y"], NOTHING)
@@ -129,3 +138,19 @@ def test_debug_tells_the_way_of_an_error(capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(BuilderError, match="no good"):
             execute(tried(run=fails), words, NOTHING)
         assert ("in fails" in capsys.readouterr().err) is told
+
+
+def test_plain_arguments_that_can_be_several() -> None:
+    things = Option(names=("THING",), value="THING", help="Things.", repeated=True, required=True, default=())
+    command = tried(options=(things, Option(names=("-n",), value="N", help="N.", read=whole), *COMMON))
+    options = parse(command, ["a", "-n", "1", "b"], NOTHING)
+    assert (options.thing, options.n) == (("a", "b"), 1)
+    with pytest.raises(RecipeError, match="missing: THING"):
+        parse(command, ["-n", "1"], NOTHING)
+    assert help_text(command).startswith("usage: ec2-try [OPTIONS] THING...\n")
+
+
+@pytest.mark.parametrize("words", [["-t", "-1:-1"], ["-t-1:-1"], ["--type", "-1:-1"], ["--type=-1:-1"]])
+def test_a_value_that_begins_like_an_option(words: list[str]) -> None:
+    command = tried(options=(Option(names=("-t", "--type"), value="TYPE:CODE", help="ICMP."), *COMMON))
+    assert parse(command, words, NOTHING).type == "-1:-1"
