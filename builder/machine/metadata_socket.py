@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 Serve = Callable[[Any, socket.socket], None]
 """Answers one connection: (the guest, its connection). Closed by the caller."""
+MOST = 32
+"""Connections of one guest at a time; each is a process and a thread of the host's. More are closed unanswered."""
 
 
 class MetadataSocket:
@@ -17,6 +20,8 @@ class MetadataSocket:
 
     def __init__(self, place: Path, serve: Callable[[int, socket.socket], None]) -> None:
         self._serve = serve
+        self._lock = threading.Lock()
+        self._present: Counter[int] = Counter()
         self._listener = socket.socket(socket.AF_UNIX)
         directory = os.open(place, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -45,7 +50,18 @@ class MetadataSocket:
             connection.settimeout(60)
             slot = _line(connection)
             if slot.isdecimal():
-                self._serve(int(slot), connection)
+                self._admit(int(slot), connection)
+
+    def _admit(self, slot: int, connection: socket.socket) -> None:
+        with self._lock:
+            if self._present[slot] >= MOST:
+                return
+            self._present[slot] += 1
+        try:
+            self._serve(slot, connection)
+        finally:
+            with self._lock:
+                self._present[slot] -= 1
 
 
 def _line(connection: socket.socket) -> str:
