@@ -38,14 +38,14 @@ _NAME: Key = ("register", "name")
 Table = Mapping[str, Any]
 
 
-def check(table: Table, directories: Sequence[Path], kernels: Path) -> Iterator[Fault]:
-    """All findings, one by one. `directories` are where the recipe's own files are."""
+def check(table: Table, directories: Sequence[Path], kernels: Path, *, parts: Sequence[Path] = ()) -> Iterator[Fault]:
+    """All findings, one by one. `directories` hold the recipe's own files, `parts` those of its parts."""
     yield from _kernel(table, kernels)
     for group in (
         _duplicates, _instance_types, _users, _files, _services, _packages, _repositories, _templates
     ):  # fmt: skip
         yield from group(table)
-    yield from _sources(table, directories)
+    yield from _sources(table, directories, parts)
 
 
 def _at(table: Table, key: Key) -> Any:
@@ -143,8 +143,8 @@ def _files(table: Table) -> Iterator[Fault]:
             yield Fault(key=key, message=f"{shown(place)} is the factory's own: {_WRITTEN[place]}")
 
 
-def _sources(table: Table, directories: Sequence[Path]) -> Iterator[Fault]:
-    """Files of the author's that are not there."""
+def _sources(table: Table, directories: Sequence[Path], parts: Sequence[Path]) -> Iterator[Fault]:
+    """Files of the author's that are not there, or that two parts have."""
     named = [((*key, "source"), each.get("source")) for key, each in _tables(table, "files")]
     named += [((*key, "source"), each.get("source")) for key, each in _tables(table, "scripts")]
     for key, _ in _tables(table, "distribution", "repositories"):
@@ -153,8 +153,13 @@ def _sources(table: Table, directories: Sequence[Path]) -> Iterator[Fault]:
         # What is no path below the recipe is the model's to say.
         if not isinstance(source, str) or source.startswith(("/", "~")) or "\0" in source or ".." in source.split("/"):
             continue
-        if source and not any(os.path.lexists(directory / source) for directory in directories):
-            places = " or ".join(str(each) for each in directories)
+        if not source or any(os.path.lexists(directory / source) for directory in directories):
+            continue
+        having = [str(directory) for directory in parts if os.path.lexists(directory / source)]
+        if len(having) > 1:
+            yield Fault(key=key, message=f"{shown(source)} is in {having[0]} and in {having[1]}: rename one")
+        elif not having:
+            places = " or ".join(str(each) for each in (*directories, *parts))
             yield Fault(key=key, message=f"there is no {shown(source)} in {places}")
 
 

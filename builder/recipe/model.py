@@ -320,6 +320,9 @@ class Recipe(Table):
     """One recipe, of which several AMIs can be made."""
 
     extends: AuthorPath | None = Field(None, description="Another recipe, beside this one, to start from.")
+    include: tuple[AuthorPath, ...] = Field(
+        (), description="Parts to take in, such as parts/first-boot.toml: files beside this one, or the factory's."
+    )
     name: Name = Field(description="Name of the recipe: lower case letters, digits, dots and dashes.")
     version: Version = Field("1", description="Version, for people.")
     description: Annotated[str, Field(max_length=255)] = Field("", description="One line for people.")

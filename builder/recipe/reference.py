@@ -1,10 +1,12 @@
 """recipes/README.md, made from the model: `python -m builder.recipe.reference > recipes/README.md`."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+from builder.recipe.documents import SHIPPED
 from builder.recipe.model import MAX_INSTANCE_STORE
 from builder.recipe.schema import schema
 from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
@@ -53,6 +55,22 @@ no kernel for 32 bits.
   same name replaces the other's.
 - `name` is never taken over.
 
+## Parts
+
+`include = ["parts/first-boot.toml"]` takes a part in: a few lines of a recipe that many recipes can use. It is looked
+for beside the recipe, then among the factory's own (the directory that this page is in). Its files are in a directory
+of its name beside it. A part may include others; one that is named twice is there once.
+
+- A part only adds. Tables are merged, key by key; lists are added to, and a text that a list has is not added again.
+- A single value that the recipe, or another of its parts, has set as well is an error that names both places.
+- What comes from a recipe that is extended counts as not yet said: a part, as the recipe itself, takes its place.
+- A `source` of a part is looked for in the recipe's own directories first: a file of the same name replaces the part's.
+- A part has neither `name` nor `extends`.
+- Only what a part contributes stands in keys: the same lines written into the recipe make the same AMI.
+
+What is here:
+
+@PARTS@
 ## Templates
 
 Texts in `[register]`, and files with `template = true`, are Jinja2 templates. A name that has no value is an error, not
@@ -72,7 +90,15 @@ an instance-store image.
 def reference() -> str:
     """The Markdown of recipes/README.md."""
     document = schema()
-    return _HEAD + "\n".join(_table(document, document, "", "")) + "\n"
+    return _HEAD.replace("@PARTS@", "\n".join(_parts())) + "\n".join(_table(document, document, "", "")) + "\n"
+
+
+def _parts() -> Iterator[str]:
+    """The factory's own parts, each with the comment that it begins with."""
+    for path in sorted((SHIPPED / "parts").glob("*.toml")):
+        comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+        about = "\n  ".join(line.removeprefix("#").strip() for line in comment)
+        yield f"- **parts/{path.name}**: {about}"
 
 
 def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from builder.errors import Exit, RecipeError
 from builder.formats.toml import MAX_BYTES
+from builder.recipe.files import collect
 from builder.recipe.load import KERNELS, MAX_FINDINGS, load_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +68,63 @@ def test_extends() -> None:
         ("/etc/greeting", "good bye\n"),
     ]
     assert [script.run for script in recipe.scripts] == ["true", "echo child"]
+
+
+def test_include() -> None:
+    """A part adds to what is there, once, and takes the place of what the extended recipe says."""
+    loaded = load_recipe(FIXTURES / "good-include.toml")
+    recipe = loaded.recipe
+    assert loaded.parts == (FIXTURES / "parts/good-inner.toml", FIXTURES / "parts/good-part.toml")
+    assert loaded.directories[-1] == FIXTURES / "parts/good-part"
+    assert recipe.distribution.packages == ("systemd", "curl", "less")
+    assert recipe.services.enable == ("getty@tty1", "ssh")
+    assert (recipe.timezone, recipe.locale) == ("Europe/Berlin", "C.UTF-8")
+    (file,) = collect(loaded, {}).files
+    assert (file.destination, loaded.recipe.files[0].source) == ("/etc/part", "part")
+
+
+def test_a_part_takes_the_place_of_the_extended(tmp_path: Path) -> None:
+    write(tmp_path, 'timezone = "UTC"\n' + SMALL, "base.toml")
+    write(tmp_path, 'timezone = "Asia/Tokyo"\n', "part.toml")
+    path = write(tmp_path, 'extends = "base.toml"\ninclude = ["part.toml"]\nname = "x"\n')
+    assert load_recipe(path).recipe.timezone == "Asia/Tokyo"
+    over = write(tmp_path, 'extends = "recipe.toml"\nname = "y"\ntimezone = "Asia/Seoul"\n', "over.toml")
+    assert load_recipe(over).recipe.timezone == "Asia/Seoul"
+
+
+def test_the_same_lines_in_the_recipe_are_the_same_recipe(tmp_path: Path) -> None:
+    lines = '[ssh]\nmetadata_key = false\n[[files]]\ndestination = "/etc/a"\ncontent = "a"\n'
+    write(tmp_path, lines, "part.toml")
+    taken = load_recipe(write(tmp_path, 'include = ["part.toml"]\n' + SMALL)).recipe
+    assert taken.model_copy(update={"include": ()}) == load_recipe(write(tmp_path, SMALL + lines)).recipe
+
+
+def test_the_factorys_own_parts_are_found_from_anywhere(tmp_path: Path) -> None:
+    path = write(tmp_path, 'include = ["parts/first-boot.toml"]\n' + SMALL)
+    assert ROOT / "recipes/parts/first-boot.toml" in load_recipe(path).parts
+
+
+def test_two_parts_with_one_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+        write(tmp_path, f'[[files]]\ndestination = "/etc/{name}"\nsource = "file"\n', f"{name}.toml")
+    path = write(tmp_path, 'include = ["a.toml", "b.toml"]\n' + SMALL)
+    message = 'source: "file" is in DIRECTORY/a and in DIRECTORY/b: rename one'
+    assert refused(path) == [f"DIRECTORY/{name}.toml:3:1: files[{n}].{message}" for n, name in enumerate("ab")]
+    # One of the recipe's own replaces both.
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe/file").touch()
+    assert [file.destination for file in collect(load_recipe(path), {}).files] == ["/etc/a", "/etc/b"]
+
+
+def test_parts_end(tmp_path: Path) -> None:
+    names = [f"p{index}.toml" for index in range(70)]
+    for name in names:
+        write(tmp_path, "", name)
+    listed = ", ".join(f'"{name}"' for name in names)
+    lines = refused(write(tmp_path, f"include = [{listed}]\n{SMALL}"))
+    assert lines[0].endswith("include: more than 64 parts")
 
 
 def test_positions_in_a_chain(tmp_path: Path) -> None:
@@ -196,7 +254,20 @@ FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 KEYS = st.sampled_from(
-    ["name", "extends", "kernel", "files", "users", "register", "image", "distribution", "instance_types", "a b", ""]
+    [
+        "name",
+        "extends",
+        "include",
+        "kernel",
+        "files",
+        "users",
+        "register",
+        "image",
+        "distribution",
+        "instance_types",
+        "a b",
+        "",
+    ]
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
