@@ -43,6 +43,8 @@ class Settings:
     """What a start of the region decides for its instances."""
 
     cache: Path
+    account: str
+    """Whose instances they are."""
     guest_memory_mib: int = wishes.GUEST_MEMORY_MIB
     """The most that an instance gets, whatever its type."""
     client: str = wishes.CLIENT
@@ -177,13 +179,11 @@ class HostMachines:
                         host.unforward(port, address=public)
         with self._lock:
             self._lives.pop(instance, None)
-            if self._lives or self._closing:
-                return
-            if self._idle is not None:
-                self._idle.cancel()
-            self._idle = threading.Timer(IDLE_SECONDS, self._rest)
-            self._idle.daemon = True
-            self._idle.start()
+            alone = not self._lives
+        if not alone:
+            self.regroup()
+        elif not self._closing:
+            self._wait_for_work()
 
     def close(self) -> None:
         """End all instances, and the host. Their records say that the region was stopped."""
@@ -223,6 +223,14 @@ class HostMachines:
     def _consoles(self) -> Path:
         return self._place / "consoles"
 
+    def _wait_for_work(self) -> None:
+        with self._lock:
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = threading.Timer(IDLE_SECONDS, self._rest)
+            self._idle.daemon = True
+            self._idle.start()
+
     def _rest(self) -> None:
         with self._starting, self._lock:
             if self._lives or self._closing:
@@ -261,4 +269,4 @@ class HostMachines:
     def _serve(self, guest: "Guest", connection: "socket.socket") -> None:
         from builder.region.view import answer
 
-        answer(self._state, guest.spec.name, connection)
+        answer(self._state, self._settings.account, guest.spec.name, connection)

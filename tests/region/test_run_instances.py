@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Cloud:
     image: str
 
     def run(self, **wanted: Any) -> str:
-        answer = self.ec2.run_instances(ImageId=self.image, MinCount=1, MaxCount=1, **wanted)
+        answer = self.ec2.run_instances(**{"ImageId": self.image, "MinCount": 1, "MaxCount": 1, **wanted})
         return str(answer["Instances"][0]["InstanceId"])
 
     def describe(self, instance: str) -> dict[str, Any]:
@@ -77,17 +78,20 @@ def cloud(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     image = tiny_image(downloads, tmp_path_factory.mktemp("tiny"))
     try:
         status = control.start(place / "region", Wishes(cache=downloads, client=CLIENT, guest_memory_mib=192))
-        ec2, s3 = client("ec2", status.endpoint_url), client("s3", status.endpoint_url)
-        bundle = make_bundle(
-            tmp_path_factory.mktemp("bundle"), identity(status.directory).certificate, content=image.read_bytes()
-        )
-        s3.create_bucket(Bucket="images", ObjectOwnership="BucketOwnerPreferred")
-        for name, content in bundle.files().items():
-            s3.put_object(Bucket="images", Key=name, Body=content, ACL="aws-exec-read")
-        registered = ec2.register_image(Name="tiny", ImageLocation=f"images/{bundle.manifest_name}")
-        yield Cloud(status=status, ec2=ec2, image=registered["ImageId"])
+        registered = register(status, tmp_path_factory.mktemp("bundle"), image.read_bytes(), "tiny")
+        yield Cloud(status=status, ec2=client("ec2", status.endpoint_url), image=registered)
     finally:
         control.stop(place / "region")
+
+
+def register(status: Status, place: Path, content: bytes, name: str) -> str:
+    ec2, s3 = client("ec2", status.endpoint_url), client("s3", status.endpoint_url)
+    bundle = make_bundle(place, identity(status.directory).certificate, content=content)
+    s3.create_bucket(Bucket=f"images-{name}", ObjectOwnership="BucketOwnerPreferred")
+    for file, part in bundle.files().items():
+        s3.put_object(Bucket=f"images-{name}", Key=file, Body=part, ACL="aws-exec-read")
+    answer = ec2.register_image(Name=name, ImageLocation=f"images-{name}/{bundle.manifest_name}")
+    return str(answer["ImageId"])
 
 
 def fetched(address: str, port: int) -> bytes:
@@ -100,17 +104,18 @@ def fetched(address: str, port: int) -> bytes:
         return received
 
 
-def machines_of(directory: Path) -> list[str]:
-    """The command lines of what runs for a region, beside its daemon."""
+def processes_of(directory: Path) -> list[tuple[int, str]]:
+    """What runs for a region, beside its daemon."""
     found = []
     for each in Path("/proc").iterdir():
         if each.name.isdecimal():
             try:
                 command = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                where = str((each / "cwd").readlink())
             except OSError:
                 continue
-            if str(directory) in command and "builder.region.server" not in command:
-                found.append(command)
+            if str(directory) in command + where and "builder.region.server" not in command:
+                found.append((int(each.name), command))
     return found
 
 
@@ -167,6 +172,42 @@ def test_an_instance_from_its_start_to_its_end(cloud: Cloud) -> None:
         cloud.ec2.reboot_instances(InstanceIds=[instance])
 
 
+def test_an_image_that_cannot_boot(cloud: Cloud, tmp_path: Path) -> None:
+    """Ended by the region, with the reason that the console shows."""
+    menu = tmp_path / "tree" / "boot" / "grub" / "menu.lst"
+    menu.parent.mkdir(parents=True)
+    menu.write_text("default 0\ntimeout 0\ntitle x\nroot (hd0)\nkernel /boot/vmlinuz-6.1 root=/dev/xvda1\n")
+    image = tmp_path / "image"
+    options = ("-q", "-F", "-t", "ext4", "-O", "^64bit,^metadata_csum", "-d", str(tmp_path / "tree"))
+    subprocess.run(["mke2fs", *options, str(image), "8M"], check=True, stdout=subprocess.DEVNULL)
+    broken = register(cloud.status, tmp_path, image.read_bytes(), "broken")
+    instance = cloud.run(ImageId=broken)
+    over = cloud.wait(instance, "terminated")
+    assert over["StateReason"] == {
+        "Code": "Client.InternalError",
+        "Message": "Client.InternalError: Client error on launch: "
+        "the image has no kernel /boot/vmlinuz-6.1, which its boot menu names",
+    }
+    assert "vmlinuz-6.1" in cloud.console(instance)
+
+
+def test_a_qemu_that_dies(cloud: Cloud) -> None:
+    """Its instances are over, and say so; the next one gets a new host."""
+    instance = cloud.run()
+    cloud.wait(instance, "running")
+    (qemu,) = (pid for pid, command in processes_of(cloud.status.directory) if "qemu-system" in command.split()[0])
+    os.kill(qemu, signal.SIGKILL)
+    over = cloud.wait(instance, "terminated")
+    assert over["StateReason"] == {
+        "Code": "Server.InternalError",
+        "Message": "Server.InternalError: the Xen host that it ran on has ended",
+    }
+    again = cloud.run()
+    cloud.wait(again, "running")
+    cloud.ec2.terminate_instances(InstanceIds=[again])
+    cloud.wait(again, "terminated")
+
+
 def test_two_instances_and_a_region_that_is_killed(cloud: Cloud) -> None:
     """Members of a group reach each other; with the process goes all that it had started."""
     first = cloud.run()
@@ -177,14 +218,14 @@ def test_two_instances_and_a_region_that_is_killed(cloud: Cloud) -> None:
     cloud.wait_for(second, f"@reach {address}:80 yes")
 
     directory = cloud.status.directory
-    assert machines_of(directory) != []
+    assert processes_of(directory) != []
     os.kill(cloud.status.pid, signal.SIGKILL)
-    until(lambda: machines_of(directory) == [], lambda: str(machines_of(directory)))
+    until(lambda: processes_of(directory) == [], lambda: str(processes_of(directory)))
     scratch = directory / "state" / "instances" / "scratch"
     until(lambda: list(scratch.iterdir()) == [], lambda: str(list(scratch.iterdir())))
 
-    again = control.start(directory, Wishes(cache=None, client=CLIENT, guest_memory_mib=192))
+    again = control.start(directory)
     ec2 = client("ec2", again.endpoint_url)
     found = ec2.describe_instances(InstanceIds=[first, second])["Reservations"]
     assert {each["Instances"][0]["State"]["Name"] for each in found} == {"terminated"}
-    assert len(ec2.describe_images(Owners=["self"])["Images"]) == 1
+    assert len(ec2.describe_images(Owners=["self"])["Images"]) == 2
