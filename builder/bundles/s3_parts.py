@@ -179,7 +179,7 @@ class S3Sink:
         key = key_of(self._prefix, manifest_name)
         self._sent.append(key)
         sha1 = hashlib.sha1(manifest, usedforsecurity=False).hexdigest()
-        store(self._bucket, self._prefix, key, manifest, sha1=sha1, acl=self._acl, content_type=MANIFEST_TYPE)
+        self._store(key, manifest, sha1, MANIFEST_TYPE)
         self._kept = True
         return key
 
@@ -187,15 +187,20 @@ class S3Sink:
         try:
             if not self._stopped.is_set():
                 with memoryview(buffer)[:length] as data, Body(data, self._stopped.is_set) as body:
-                    store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=PART_TYPE)
+                    self._store(key, body, sha1, PART_TYPE)
         except BaseException as error:
-            if isinstance(error, s3.Taken):
-                self._sent.remove(key)  # somebody else's
             self._failure = self._failure or error
             self.stop()
             raise
         finally:
             self._free.put(buffer)
+
+    def _store(self, key: str, body: bytes | Body, sha1: str, content_type: str) -> None:
+        try:
+            store(self._bucket, self._prefix, key, body, sha1=sha1, acl=self._acl, content_type=content_type)
+        except s3.Taken:
+            self._sent.remove(key)  # somebody else's, which is not ours to remove
+            raise
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -141,6 +141,18 @@ class TestStraightToS3:
             send.bundle_to_s3(Image(size=90 * MIB, middle=other), SAID, keys, images, "web")  # type: ignore[arg-type]
         assert under(images) == {key: b"other"}
 
+    def test_another_manifest_comes_meanwhile(self, images: Bucket, keys: Keys) -> None:
+        """Its parts need not have our parts' names: other tools write .part.00 where we write .part.0."""
+        other = {"web/disk.img.part.00": b"other", "web/disk.img.manifest.xml": b"<other/>"}
+
+        def sent() -> None:
+            for key, data in other.items():
+                images.client.put_object(Bucket=images.name, Key=key, Body=data)
+
+        with pytest.raises(RegionError, match="another bundle is being put below"):
+            send.bundle_to_s3(Image(size=50 * MIB, middle=sent), SAID, keys, images, "web")  # type: ignore[arg-type]
+        assert under(images) == other
+
     def test_killed_it_leaves_no_manifest(self, region: Status, images: Bucket, keys: Keys, tmp_path: Path) -> None:
         def bundled(fresh: Bucket) -> None:
             image = Image(size=60 * MIB, middle=lambda: os.kill(os.getpid(), signal.SIGKILL))
