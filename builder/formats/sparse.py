@@ -63,15 +63,13 @@ def _next_extent(descriptor: int, offset: int, size: int) -> tuple[int, int]:
     """Where the next bytes that are not a hole start and end, from `offset` on; (size, size) if there are none."""
     try:
         start = os.lseek(descriptor, offset, os.SEEK_DATA)
+        return (start, min(os.lseek(descriptor, start, os.SEEK_HOLE), size)) if start < size else (size, size)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # only a hole is left
+        if error.errno == errno.ENXIO:  # only a hole is left, or the file got shorter between the two questions
             return size, size
         if error.errno == errno.EINVAL:  # a file system that does not know: all of it is data
             return offset, size
         raise
-    if start >= size:
-        return size, size
-    return start, min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
 
 
 def _read(descriptor: int, start: int, stop: int) -> bytes:

@@ -45,6 +45,20 @@ def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert read == [(3 * LENGTH, LENGTH)]
 
 
+def test_a_file_that_shrinks_between_two_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is gone reads as a hole; who bundles it sees the change at the end (tests/unit/bundles/test_image.py)."""
+    path = sparse(tmp_path / "image", 2 * LENGTH, [(LENGTH, b"x" * LENGTH)])
+    lseek = os.lseek
+
+    def shrinking(descriptor: int, offset: int, whence: int) -> int:
+        if whence == os.SEEK_HOLE:
+            os.truncate(path, LENGTH)
+        return lseek(descriptor, offset, whence)
+
+    monkeypatch.setattr(os, "lseek", shrinking)
+    assert blocks(path) == [Block(length=LENGTH)] * 2
+
+
 def test_a_last_short_block(tmp_path: Path) -> None:
     path = sparse(tmp_path / "image", LENGTH + 5, [(LENGTH, b"abcde")])
     assert blocks(path) == [Block(length=LENGTH), Block(length=5, data=b"abcde")]
