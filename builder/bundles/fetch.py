@@ -15,7 +15,7 @@ from builder.bundles.s3_parts import beside, in_parallel, key_of
 from builder.cloud import s3
 from builder.cloud.body import Abandoned
 from builder.cloud.s3 import Bucket, Listed
-from builder.errors import BuilderError
+from builder.errors import BuilderError, of_the_disk
 from builder.formats.bundle_manifest import SIZE_LIMIT, BundleManifest, Part
 from builder.formats.manifest_reader import open_manifest, read_manifest
 
@@ -165,7 +165,9 @@ def _hidden(directory: Path, manifest_name: str) -> Iterator[Path]:
         (hidden / _PARTS).mkdir(exist_ok=True)
         lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise BuilderError(f"{directory} is no directory to put a bundle into: {error.strerror}") from error
+        raise of_the_disk(error) or BuilderError(
+            f"{directory} is no directory to put a bundle into: {error.strerror}"
+        ) from error
     try:
         _lock(lock, hidden, f"{directory}: another process is fetching {manifest_name}")
         try:

@@ -1,6 +1,8 @@
 """Downloads into a directory, and parts that are read ahead."""
 
+import errno
 import hashlib
+import os
 import secrets
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from builder.bundles import fetch, send
 from builder.bundles.s3_parts import S3Source
 from builder.cloud.s3 import Bucket
-from builder.errors import BuilderError, RegionError
+from builder.errors import BuilderError, HostError, RegionError
 from builder.formats.bundle_manifest import SIZE_LIMIT, Part
 from builder.formats.bundle_stream import PART_SIZE
 from builder.region.control import Status
@@ -108,6 +110,16 @@ class TestDownload:
         assert list(here.iterdir()) == []
         with pytest.raises(BuilderError, match="is no directory to put a bundle into"):
             fetch.download(there, "web", bundle.manifest_name, here / "none" / "such")
+
+    def test_a_disk_that_is_read_only(
+        self, there: Bucket, here: Path, bundle: TestBundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(path: Path, *_: object, **__: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+        monkeypatch.setattr(os, "mkdir", refused)
+        with pytest.raises(HostError, match="Read-only file system"):
+            fetch.download(there, "web", bundle.manifest_name, here)
 
     def test_a_manifest_that_is_none(self, there: Bucket, here: Path) -> None:
         key = "web/huge.manifest.xml"
