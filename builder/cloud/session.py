@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import botocore.credentials
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from builder import __version__
 from builder.cloud.errors import Client, is_loopback, unanswered
+from builder.errors import RegionError
 
 LOCAL = "local"
 POOL = 10
@@ -58,6 +60,7 @@ def client(service: str, surroundings: Surroundings, region: str, *, credentials
     endpoint = surroundings.endpoint_url
     try:
         session = _session(surroundings, region, credentials)
+        _refuse_unsendable(session.get_credentials())
         session.user_agent_name, session.user_agent_version = "ami-factory", __version__
         return session.create_client(
             service,
@@ -94,6 +97,21 @@ def _session(surroundings: Surroundings, region: str, credentials: Credentials |
         if session.get_credentials() is None:
             session.set_credentials("local", "local")
     return session
+
+
+def _refuse_unsendable(found: Any) -> None:
+    """RegionError for a key or token that no header can hold, such as one read from a file with its line's end.
+
+    Python's own message would show it. What is fetched when it is needed, from a role or a login, is not looked at.
+    """
+    if type(found) is not botocore.credentials.Credentials:
+        return
+    for what, text in (("access key id", found.access_key), ("security token", found.token or "")):
+        if not text.isprintable():
+            raise RegionError(
+                f"the {what} of your credentials holds a character that cannot be sent",
+                hint="look for a line end, or another invisible character, at its end",
+            )
 
 
 def _config(service: str, endpoint: str | None) -> Config:

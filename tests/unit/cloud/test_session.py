@@ -113,6 +113,21 @@ def test_given_credentials_are_used_and_nothing_else_is_looked_at(
     assert "hidden" not in repr(given)
 
 
+@pytest.mark.parametrize(
+    ("what", "given"),
+    [
+        ("access key id", session.Credentials(key="AKIA\r", secret="hidden")),
+        ("security token", session.Credentials(key="AKIA", secret="hidden", token="hidden\r\n")),
+    ],
+)
+def test_what_cannot_be_sent_is_not_shown(what: str, given: session.Credentials, tmp_path: Path) -> None:
+    """http.client says "Invalid header value", and the value."""
+    with pytest.raises(RegionError) as caught:
+        session.client("s3", surroundings(tmp_path, "http://127.0.0.1:1"), "local", credentials=given)
+    assert caught.value.brief == f"the {what} of your credentials holds a character that cannot be sent"
+    assert "hidden" not in caught.value.hint
+
+
 def test_answers_can_be_told_without_a_secret(tmp_path: Path) -> None:
     given = session.Credentials(key="AKIA", secret="hidden", token="token")
     client = session.client("ec2", surroundings(tmp_path, "http://127.0.0.1:1"), "local", credentials=given)
