@@ -20,6 +20,7 @@ Options = argparse.Namespace
 """The parsed options: one attribute for each `Option.name`."""
 
 MANIFEST_VERSION = "20071010"
+_VALUE = re.compile(r"(?<=^ambiguous option: )(--[\w-]+)=.*(?= could match )", re.DOTALL)
 _ICMP = re.compile(r"-\d+:-?\d+")
 
 
@@ -123,13 +124,15 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             raise self._unknown(unknown.split()[0])
-        raise RecipeError(f"{self.prog}: {message.removeprefix('argument ')}", hint=_help_hint(self.prog))
+        said = _VALUE.sub(r"\1", message.removeprefix("argument "))
+        raise RecipeError(f"{self.prog}: {said}", hint=_help_hint(self.prog))
 
     def _unknown(self, word: str) -> RecipeError:
         if not word.startswith("-"):
             return RecipeError(f'{self.prog}: what is "{word}" for?', hint=_help_hint(self.prog))
+        word = word.partition("=")[0]  # what follows may be a secret
         known = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+        near = difflib.get_close_matches(word, known, n=1)
         hint = f"did you mean {near[0]}? {_help_hint(self.prog)}" if near else _help_hint(self.prog)
         return RecipeError(f"{self.prog}: no such option: {word}", hint=hint)
 
