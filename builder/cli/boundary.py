@@ -1,8 +1,10 @@
 """The one place where errors become messages and exit codes, for `ami-factory` and the classic commands alike."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from builder.cli import output
 from builder.errors import BuilderError, Exit, of_the_disk
@@ -15,8 +17,19 @@ def enter(command: Callable[[], int], *, interrupted: str) -> None:
 
     `interrupted` is the hint for who pressed Ctrl-C: what became of the work so far.
     """
+    _open_what_is_closed()
     output.survive_any_encoding()
     sys.exit(_run(command, interrupted))
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that whoever started us closed (`<&-`) is empty, or leads nowhere.
+
+    Else its number goes to the next file that is opened, and what a program says may be written into an image.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # for as long as the process lives
 
 
 def _interrupt(*_: object) -> None:

@@ -12,8 +12,11 @@ from tests.support.plans import ROOT
 
 HERE = Path(__file__).parent / "transcripts/classic"
 COMMANDS = [
-    "ec2-ami-tools-version", "ec2-bundle-image", "ec2-bundle-vol", "ec2-delete-bundle", "ec2-download-bundle",
-    "ec2-migrate-manifest", "ec2-register", "ec2-unbundle", "ec2-upload-bundle",
+    "ec2-add-group", "ec2-add-keypair", "ec2-ami-tools-version", "ec2-authorize", "ec2-bundle-image", "ec2-bundle-vol",
+    "ec2-delete-bundle", "ec2-delete-group", "ec2-delete-keypair", "ec2-deregister", "ec2-describe-group",
+    "ec2-describe-images", "ec2-describe-instances", "ec2-describe-keypairs", "ec2-download-bundle",
+    "ec2-get-console-output", "ec2-import-keypair", "ec2-migrate-manifest", "ec2-reboot-instances", "ec2-register",
+    "ec2-revoke", "ec2-run-instances", "ec2-terminate-instances", "ec2-unbundle", "ec2-upload-bundle",
 ]  # fmt: skip
 WRONG = [
     ["ec2-bundle-image"],
@@ -33,6 +36,17 @@ WRONG = [
     ["ec2-register", "disk.img.manifest.xml"],
     ["ec2-register", "bucket/disk.img.manifest.xml", "-b", "sdb"],
     ["ec2-register", "bucket/disk.img.manifest.xml", "--region", "mars"],
+    ["ec2-describe-images", "-F", "state"],
+    ["ec2-add-keypair"],
+    ["ec2-add-keypair", "gsg", "-f", "disk.img"],
+    ["ec2-import-keypair", "gsg", "-f", "nothere.pub"],
+    ["ec2-authorize", "default"],
+    ["ec2-authorize", "default", "-p", "22", "-t", "8:0"],
+    ["ec2-revoke", "default", "-p", "99999"],
+    ["ec2-add-group", "websrv"],
+    ["ec2-run-instances", "-k", "gsg"],
+    ["ec2-run-instances", "ami-1", "-d", "x", "-f", "disk.img"],
+    ["ec2-terminate-instances"],
 ]
 
 
@@ -76,3 +90,16 @@ def test_nothing_is_made_for_a_line_that_is_wrong(shell: Shell) -> None:
 def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
     done = shell.script('set +e; ec2-register --manual | head -c 5; echo " ${PIPESTATUS[0]}"')
     assert (done.stdout, done.stderr) == ("usage 0\n", "")
+
+
+def test_streams_that_are_closed(shell: Shell) -> None:
+    """As under some service managers: nobody is asked, nothing is said, and the work is done."""
+    bundle = "ec2-bundle-image -i disk.img -d . -u 123456789012 --ec2cert $EC2_CERT"
+    shell.script("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=t -keyout key.pem -out cert.pem 2>&1")
+    pair = "export EC2_CERT=cert.pem EC2_PRIVATE_KEY=key.pem; "
+    for number, closed in enumerate(("<&-", ">&-", "2>&-", "<&- >&- 2>&-")):
+        done = shell.script(f"{pair}{bundle} -p disk{number} --region us-east-1 {closed}")
+        assert (done.code, "bug of ours" in done.stderr) == (0, False), done.stderr
+        assert (shell.path / f"disk{number}.manifest.xml").is_file()
+    done = shell.script(f"{pair}{bundle} -i - -p none --image-size 5 --region us-east-1 <&-")
+    assert (done.code, "the image ended after 0 bytes" in done.stderr) == (1, True), done.stderr
