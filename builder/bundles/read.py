@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -97,10 +98,10 @@ def _signed_manifest(data: bytes, certificate: "RSAPublicKey | None") -> BundleM
 
 
 def _target(destination: Path, manifest: BundleManifest, force: bool) -> Path:
-    """Where the image goes. Its name comes from the manifest only when it is one, and of no part."""
+    """Where the image goes. Its name comes from the manifest only when it is one, and of no file of a bundle."""
     if not destination.is_dir():
         path = destination
-    elif manifest.name.startswith(".") or "/" in manifest.name or manifest.name in _parts(manifest):
+    elif manifest.name.startswith(".") or "/" in manifest.name or _is_of_a_bundle(manifest.name):
         raise BuilderError(
             f'bundle manifest: its image is called "{manifest.name}", which is no name for a file in {destination}',
             hint="give a file to write it to, not a directory",
@@ -119,8 +120,9 @@ def _target(destination: Path, manifest: BundleManifest, force: bool) -> Path:
     return path
 
 
-def _parts(manifest: BundleManifest) -> frozenset[str]:
-    return frozenset(part.filename for part in manifest.parts)
+def _is_of_a_bundle(name: str) -> bool:
+    """Whether a part or a manifest could be called so, this bundle's own too."""
+    return name.endswith((".manifest", ".manifest.xml")) or re.search(r"\.part\.[0-9]+$", name) is not None
 
 
 def _refuse_existing(path: Path) -> None:

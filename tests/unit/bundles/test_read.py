@@ -266,7 +266,7 @@ def test_a_signal_leaves_nothing(number: signal.Signals, named: bool, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [".hidden", "disk.img.part.0"])
+@pytest.mark.parametrize("name", [".hidden", "disk.img.part.0", "web.part.17", "disk.img.manifest.xml", "old.manifest"])
 def test_a_name_that_is_none_for_a_file(name: str, tmp_path: Path) -> None:
     bundle = forge(CONTENT, edit=lambda text: text.replace("<name>disk.img<", f"<name>{name}<"))
     with pytest.raises(BuilderError, match="which is no name for a file"):

@@ -92,7 +92,7 @@ def test_reads_what_python_writes(form: int, size: int) -> None:
     with tarfile.open(fileobj=stream, mode="w", format=form) as written:
         info = tarfile.TarInfo("disk.img" if form == tarfile.USTAR_FORMAT else "disk.img" * 30)
         info.size = size
-        info.mtime = 1.25  # type: ignore[assignment]
+        info.mtime = 1.25
         written.addfile(info, io.BytesIO(content))
     assert image_of(stream.getvalue(), size) == content
 
