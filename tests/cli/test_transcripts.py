@@ -74,6 +74,9 @@ AT_A_FULL_DESK = [
     ("wrong-credentials", ["plan", "web.toml", "--region", "us-east-1"]),
     ("wrong-level", ["boot", "web.toml", "--level", "ful"]),
     ("wrong-image", ["boot", "nothere.img"]),
+    ("wrong-ssh-nothing", ["ssh"]),
+    ("wrong-ssh-key", ["ssh", "-i", "nothere.pem", "i-0123456789abcdef0"]),
+    ("wrong-ssh-stopped", ["ssh", "i-0123456789abcdef0", "uname", "-m"]),
     ("wrong-store", ["store", "list", "--store", "web.toml"]),
     ("wrong-store-json", ["build", "web.toml", "--store", "web.toml", "--json"]),
     ("wrong-log", ["logs", "feedfeedfeed"]),
@@ -105,7 +108,8 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "shell", "logs", "doctor",
+        "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "ssh", "shell", "logs",
+        "doctor",
         "recipe new", "recipe schema", "store list", "store gc", "store verify",
         "region start", "region stop", "region status", "region env", "region reset",
     ],
