@@ -1,0 +1,79 @@
+"""The boot proof, on the quickstart's own image: minutes, and the host's Debian archive."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from builder.host.directories import cache_directory
+from tests.support.plans import ROOT
+from tests.support.tiny import Bench
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+
+SCHEMA = json.loads((ROOT / "builder/cli/schemas/boot.json").read_text())
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFPxcVXR7Hk6sVGXaEhMBd9h9sWKz1LXKmVtjB0hWjTL author@desk"
+COMMON = [
+    "multi-user", "units", "architecture", "dhcp", "mount /", "mount /mnt", "swap /dev/xvda3", "host-keys",
+    "metadata-key", "key author@desk", "wrong-key", "password", "console", "power-off",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    made = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-boot-")), name="quickstart")
+    (made.path / "recipes").mkdir()
+    text = (ROOT / "recipes/quickstart.toml").read_text()
+    made.recipe.write_text(text.replace("authorized_keys = []", f'authorized_keys = ["{KEY}"]'))
+    for each in ("debs", "apt", "appliance", "machine"):  # what this machine has downloaded and made before
+        if (cache_directory() / each).is_dir():
+            (made.path / "cache/ami-factory").mkdir(parents=True, exist_ok=True)
+            copy = ["cp", "-a", "--sparse=always", cache_directory() / each, made.path / "cache/ami-factory"]
+            subprocess.run(copy, check=True)  # a saved machine's memory is 6 GiB of holes
+    yield made
+    shutil.rmtree(made.path)
+
+
+def proved(bench: Bench, what: Path, level: str) -> tuple[dict[str, Any], int]:
+    """The one proof of a document that fits its schema, and the exit code."""
+    done = bench.run("boot", what, "--level", level, "--json")
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    (proof,) = document["proofs"]
+    return proof, done.returncode
+
+
+@pytest.mark.parametrize(
+    ("level", "more"),
+    [
+        pytest.param("direct", [], id="direct"),
+        pytest.param("login", ["hypervisor"], id="login"),
+        pytest.param("full", ["hypervisor", "restart", "without sda2"], id="full"),
+    ],
+)
+def test_the_quickstart_holds(bench: Bench, level: str, more: list[str]) -> None:
+    proof, code = proved(bench, bench.recipe, level)
+    assert (proof["reasons"], proof["holds"], code) == ([], True, 0)
+    assert sorted(each["id"] for each in proof["checks"]) == sorted([*COMMON, *more])
+    assert list((bench.path / "cache/ami-factory/machine/run").iterdir()) == []
+
+
+def test_an_image_that_does_not_come_up(bench: Bench, tmp_path: Path) -> None:
+    """Its fstab asks for a disk that no instance has: the cause is told, with the lines that say so."""
+    found = bench.run("build", bench.recipe, "--until", "image").stdout.strip()
+    image, fstab = tmp_path / "broken.img", tmp_path / "fstab"
+    subprocess.run(["cp", "--sparse=always", f"{found}/disk.raw", image], check=True)
+    fstab.write_text("/dev/xvda1 / ext4 defaults 0 1\n/dev/xvdz /data ext4 defaults,x-systemd.device-timeout=5 0 2\n")
+    script = tmp_path / "script"
+    script.write_text(f"cd /etc\nrm fstab\nwrite {fstab} fstab\n")
+    subprocess.run(["debugfs", "-w", "-f", script, image], check=True, capture_output=True)
+    proof, code = proved(bench, image, "login")
+    assert (proof["holds"], code) == (False, 1)
+    assert "/etc/fstab" in proof["reasons"][0]
+    assert any("emergency" in line for line in proof["lines"])
