@@ -149,6 +149,7 @@ def _region(
 
     settings = Settings(
         cache=wanted.cache or cache_directory(),
+        account=own.account,
         guest_memory_mib=wanted.guest_memory_mib,
         client=wanted.client,
         services=(port,),

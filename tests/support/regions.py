@@ -39,7 +39,7 @@ def region_at(place: Path, machines_of: type[HostMachines] = HostMachines) -> Re
         state=state,
         private_key=lambda: region.private_key,
         place=place / "instances",
-        settings=Settings(cache=place / "cache"),
+        settings=Settings(cache=place / "cache", account=identity(place).account),
     )
     region = Region(state=state, identity=identity(place), machines=machines)
     return region
