@@ -61,6 +61,8 @@ def permissions(options: Options) -> list[dict[str, Any]]:
 
 def _reaches(options: Options) -> list[tuple[str, int | None, int | None]]:
     """Protocols, each with its ports."""
+    if options.port_range and options.icmp_type_code:
+        raise RecipeError("ports, and a type of ICMP, in one rule", hint="give -p or -t")
     chosen = options.protocol or ("icmp" if options.icmp_type_code else "tcp")
     if options.icmp_type_code and chosen != "icmp":
         raise RecipeError(f"-t is for icmp, not for {chosen}", hint="give -p for ports")

@@ -91,6 +91,7 @@ def test_a_group_by_its_id() -> None:
         pytest.param(["-P", "ipx", "-p", "1"], '"ipx" is no protocol', id="protocol"),
         pytest.param(["-t", "8"], '"8" is no ICMP type and code', id="type alone"),
         pytest.param(["-t", "8:0", "-P", "tcp"], "-t is for icmp, not for tcp", id="type of tcp"),
+        pytest.param(["-t", "8:0", "-p", "22"], "ports, and a type of ICMP", id="type and ports"),
         pytest.param(["-P", "icmp", "-p", "22"], "-p is for tcp and udp, not for icmp", id="ports of icmp"),
         pytest.param(["-p", "22", "-o", "a", "-s", "10.0.0.0/8"], "for addresses or for groups", id="both"),
         pytest.param(["-p", "22", "-u", "111122223333"], "none is named", id="owner alone"),
