@@ -14,6 +14,8 @@ import binascii
 import hashlib
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,8 @@ _KEY_TEXT = re.compile(rb"[0-9a-fA-F]{32}")
 _IV_TEXT = re.compile(rb"(?:[0-9a-fA-F]{2}){1,16}")
 _OTHER_KEY = "this private key does not open the bundle"
 _CUT_SHORT = "the bundle does not decrypt: it is cut short, or the key is another one"
+_DER = b"\x30\x82"
+"""How keys and certificates begin in the binary form."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
@@ -114,7 +118,9 @@ def fingerprint(pem: bytes, where: str = "the certificate") -> str:
     except (ValueError, binascii.Error) as error:
         raise BuilderError(
             f"{where} is not a certificate in PEM form",
-            hint="give an X.509 certificate that starts with -----BEGIN CERTIFICATE-----",
+            hint="change its form: openssl x509 -inform der -in CERT -out CERT.pem"
+            if pem.startswith(_DER)
+            else "give an X.509 certificate that starts with -----BEGIN CERTIFICATE-----",
         ) from error
 
 
@@ -146,7 +152,8 @@ def load_private_key(pem: bytes, where: str = "the private key") -> "RSAPrivateK
             f"{where} is protected by a pass phrase", hint="take it off: openssl rsa -in KEY -out KEY.plain"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BuilderError(f"{where} is not a private key in PEM form") from error
+        hint = "change its form: openssl rsa -inform der -in KEY -out KEY.pem" if pem.startswith(_DER) else ""
+        raise BuilderError(f"{where} is not a private key in PEM form", hint=hint) from error
     if not isinstance(key, RSAPrivateKey):
         raise BuilderError(f"{where} is not an RSA key", hint="EC2 bundles know RSA only")
     return key
@@ -249,25 +256,18 @@ def _decrypt(wrapped: bytes, private_key: "RSAPrivateKey") -> bytes:
 
     try:
         # A writer that prints it as a number loses zeros in front.
-        return private_key.decrypt(wrapped.rjust(private_key.key_size // 8, b"\0"), PKCS1v15())
+        return private_key.decrypt(wrapped.rjust(_bytes_of(private_key), b"\0"), PKCS1v15())
     except ValueError:
         return b""
 
 
 def sign(data: bytes, private_key: "RSAPrivateKey") -> bytes:
     """RSA, PKCS #1 v1.5, SHA-1."""
-    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.hashes import SHA1
 
-    try:
+    with _sha1_is_allowed():
         return private_key.sign(data, PKCS1v15(), SHA1())
-    except (UnsupportedAlgorithm, InternalError) as error:
-        raise HostError(
-            "this machine's OpenSSL does not sign with SHA-1, which EC2's bundles demand",
-            hint="use the cryptography package from PyPI (it brings its own OpenSSL), or run: "
-            "update-crypto-policies --set DEFAULT:SHA1",
-        ) from error
 
 
 def verify(data: bytes, signature: bytes, public_key: "RSAPublicKey") -> bool:
@@ -277,7 +277,28 @@ def verify(data: bytes, signature: bytes, public_key: "RSAPublicKey") -> bool:
     from cryptography.hazmat.primitives.hashes import SHA1
 
     try:
-        public_key.verify(signature.rjust(public_key.key_size // 8, b"\0"), data, PKCS1v15(), SHA1())
+        with _sha1_is_allowed():
+            public_key.verify(signature.rjust(_bytes_of(public_key), b"\0"), data, PKCS1v15(), SHA1())
     except InvalidSignature:
         return False
     return True
+
+
+@contextmanager
+def _sha1_is_allowed() -> Iterator[None]:
+    """HostError where it is not: by the default policy of RHEL 9 and Fedora 41, for their own OpenSSL."""
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+
+    try:
+        yield
+    except (UnsupportedAlgorithm, InternalError) as error:
+        raise HostError(
+            "this machine's OpenSSL has no signatures over SHA-1, which EC2's bundles demand",
+            hint="use the cryptography package from PyPI (it brings its own OpenSSL), or run: "
+            "update-crypto-policies --set DEFAULT:SHA1",
+        ) from error
+
+
+def _bytes_of(key: "RSAPrivateKey | RSAPublicKey") -> int:
+    """Of a ciphertext or signature of this key."""
+    return -(-key.key_size // 8)

@@ -3,21 +3,24 @@ import sys
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.catalog import certificates
-from builder.errors import BuilderError
+from builder.errors import BuilderError, HostError
 from builder.formats import bundle_cipher
 from builder.formats.bundle_cipher import Decryptor, Encryptor, SessionKey
 from builder.formats.bundle_manifest import BundleManifest, Part
@@ -241,6 +244,31 @@ def test_numbers_without_their_leading_zeros(two: Two) -> None:
     assert bundle_cipher.verify(data, signature[1:], public)
 
 
+def test_a_key_whose_bits_fill_no_whole_bytes() -> None:
+    key = generate_private_key(public_exponent=65537, key_size=1025)
+    tries = (bundle_cipher.wrap(SESSION.key, key.public_key()) for _ in range(1000))
+    wrapped = next(each for each in tries if each.startswith("00"))
+    assert bundle_cipher.unwrap(wrapped[2:], key) == SESSION.key
+
+
+@pytest.mark.parametrize("said", [UnsupportedAlgorithm("sha1"), InternalError("sha1", [])])
+def test_an_openssl_without_sha1_signatures(said: Exception) -> None:
+    """As RHEL 9's own, by its default policy: neither signs nor verifies."""
+
+    class Key:
+        key_size = 2048
+
+        def sign(self, *_: object) -> bytes:
+            raise said
+
+        verify = sign
+
+    with pytest.raises(HostError, match="no signatures over SHA-1"):
+        bundle_cipher.sign(b"data", cast(RSAPrivateKey, Key()))
+    with pytest.raises(HostError, match="no signatures over SHA-1"):
+        bundle_cipher.verify(b"data", b"signature", cast(RSAPublicKey, Key()))
+
+
 def test_signature_is_one_that_openssl_verifies(pair: tuple[bytes, bytes], tmp_path: Path) -> None:
     private, certificate = pair
     signature = bundle_cipher.sign(b"signed", bundle_cipher.load_private_key(private))
@@ -282,6 +310,24 @@ def test_a_certificate_of_rubbish() -> None:
     pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     with pytest.raises(BuilderError, match="can be read"):
         bundle_cipher.load_public_key(pem)
+
+
+def test_the_binary_form_is_told_apart(pair: tuple[bytes, bytes]) -> None:
+    key = bundle_cipher.load_private_key(pair[0])
+    with pytest.raises(BuilderError) as caught:
+        bundle_cipher.load_private_key(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    assert caught.value.hint == "change its form: openssl rsa -inform der -in KEY -out KEY.pem"
+    certificate = load_pem_x509_certificate(pair[1]).public_bytes(Encoding.DER)
+    for load in (bundle_cipher.load_public_key, bundle_cipher.fingerprint):
+        with pytest.raises(BuilderError) as caught:
+            load(certificate)
+        assert caught.value.hint == "change its form: openssl x509 -inform der -in CERT -out CERT.pem"
+
+
+def test_line_ends_of_windows(pair: tuple[bytes, bytes]) -> None:
+    private, certificate = (each.replace(b"\n", b"\r\n") for each in pair)
+    assert bundle_cipher.fits(bundle_cipher.load_private_key(private), certificate)
+    assert bundle_cipher.fingerprint(certificate) == bundle_cipher.fingerprint(pair[1])
 
 
 def test_private_keys_that_cannot_be_used(pair: tuple[bytes, bytes]) -> None:
