@@ -8,6 +8,7 @@ set right by the next start (ec2/instances/states.py: terminate_all).
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -200,8 +201,9 @@ class HostMachines:
             self._starting.release()
             if host is not None:
                 host.close()
+        patience = time.monotonic() + STOP_SECONDS
         for each in lives:
-            each.join(STOP_SECONDS)
+            each.join(max(0.0, patience - time.monotonic()))
 
     # What follows is its own.
 
