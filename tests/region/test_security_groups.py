@@ -3,12 +3,14 @@
 import re
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 from builder.machine.network import Permission
 from builder.region import control
@@ -518,6 +520,60 @@ def test_the_filter_is_told_who_may_reach_whom(desk: Desk, ec2: Any, name: str) 
         {addresses[web], addresses[other]}, "all", (addresses[database],),
     )  # fmt: skip
     ec2.terminate_instances(InstanceIds=[web, other, database])
+
+
+class Watched(WithoutPower):
+    """Machines that remember how often they were told to look again."""
+
+    looked = 0
+
+    def regroup(self) -> None:
+        self.looked += 1
+        super().regroup()
+
+
+def test_the_machines_look_again_when_rules_have_changed(tmp_path: Path) -> None:
+    region = region_at(tmp_path, Watched)
+    machines: Any = region.machines
+    with served(region) as url:
+        ec2 = client("ec2", url)
+        rule = {"GroupName": "default", **SSH, "CidrIp": EVERYWHERE}
+        counts = []
+        ec2.authorize_security_group_ingress(**rule)
+        counts.append(machines.looked)
+        with refused("InvalidPermission.Duplicate"):
+            ec2.authorize_security_group_ingress(**rule)
+        counts.append(machines.looked)
+        ec2.revoke_security_group_ingress(**rule)
+        counts.append(machines.looked)
+    assert counts == [1, 1, 2]
+
+
+def test_equal_calls_at_one_time(desk: Desk, ec2: Any, name: str) -> None:
+    """One of them is done, the others are told so."""
+
+    def authorize(number: int) -> str:
+        del number
+        try:
+            ec2.authorize_security_group_ingress(GroupName=name, **SSH, CidrIp=EVERYWHERE)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "done"
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = sorted(pool.map(authorize, range(8)))
+    assert codes == ["InvalidPermission.Duplicate"] * 7 + ["done"]
+    assert desk.rules(name) == [("tcp", 22, 22, EVERYWHERE)]
+
+
+def test_what_was_revoked_of_the_default_group_stays_so(tmp_path: Path) -> None:
+    with served(region_at(tmp_path, WithoutPower)) as url:
+        ec2 = client("ec2", url)
+        (default,) = ec2.describe_security_groups()["SecurityGroups"]
+        ec2.revoke_security_group_ingress(GroupName="default", IpPermissions=default["IpPermissions"])
+        ec2.create_security_group(GroupName="another", Description="d")
+        found = {each["GroupName"]: each["IpPermissions"] for each in ec2.describe_security_groups()["SecurityGroups"]}
+    assert found == {"default": [], "another": []}
 
 
 def test_groups_survive_a_restart(tmp_path: Path) -> None:
