@@ -1,5 +1,6 @@
 """Buckets as the classic commands name them: `bucket/some/prefix`, or `s3://bucket/some/prefix`."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from builder.cloud.s3 import Bucket
 
 _SCHEME = "s3://"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""What a bucket can be called anywhere: capitals and 255 characters too, of which us-east-1 has old ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,24 @@ def parse(text: str) -> Address:
     name, _, rest = text.removeprefix(_SCHEME).partition("/")
     if not name:
         raise RecipeError(f'"{text}" names no bucket', hint="write BUCKET or BUCKET/PREFIX")
-    return Address(bucket=name, prefix="/".join(each for each in rest.split("/") if each))
+    if _NAME.fullmatch(name) is None:
+        raise RecipeError(f'"{name}" cannot be the name of a bucket', hint="write BUCKET or BUCKET/PREFIX")
+    steps = [each for each in rest.split("/") if each]
+    if not {".", ".."}.isdisjoint(steps):
+        raise RecipeError(
+            f'"{text}" has a step . or .. in it',
+            hint="to S3 they are names, and to those who fetch an address they are not: EC2 would look elsewhere",
+        )
+    return Address(bucket=name, prefix="/".join(steps))
+
+
+def parse_manifest(text: str) -> tuple[Address, str]:
+    """`bucket/prefix/NAME` of a manifest, and NAME by itself; RecipeError where it is a bucket only."""
+    found = parse(text)
+    if not found.prefix:
+        raise RecipeError(f'"{text}" is no manifest in S3', hint="write s3://BUCKET/PREFIX/NAME.manifest.xml")
+    prefix, _, name = found.prefix.rpartition("/")
+    return replace(found, prefix=prefix), name
 
 
 def bucket(place: Place, name: str) -> "Bucket":

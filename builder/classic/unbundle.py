@@ -79,17 +79,16 @@ def _opened(options: Options, key: "RSAPrivateKey") -> Iterator[tuple[bytes, "Pa
     from builder.bundles.s3_parts import S3Source
     from builder.formats.manifest_reader import open_manifest, read_manifest
 
-    target = bucket.address(options.manifest)
-    if target is None:
+    if bucket.address(options.manifest) is None:
         path = Path(options.manifest)
         data = read_manifest_file(path)
         parts = read_manifest(open_manifest(data, key)).parts
         yield data, DirectorySource(_source(options, path, parts[0].filename))
         return
-    prefix, _, name = target.prefix.rpartition("/")
+    target, name = bucket.parse_manifest(options.manifest)
     stored = bucket.bucket(places.find(options, "s3"), target.bucket)
-    data = fetch.manifest(stored, prefix, name)
-    with S3Source(stored, prefix, read_manifest(open_manifest(data, key)).parts) as source:
+    data = fetch.manifest(stored, target.prefix, name)
+    with S3Source(stored, target.prefix, read_manifest(open_manifest(data, key)).parts) as source:
         yield data, source
 
 
