@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -102,13 +103,15 @@ class XenHost:
         prepared = prepare(cache, progress=progress or _silent, note=note or (lambda text: None))
         self.accelerator = warm.accelerator(cache, prepared)
         # With KVM dom0 is there in two seconds, and what was saved would be bound to the host's processor.
-        saved = None if self.accelerator.name == "kvm" else warm.warmed(cache, prepared, self.accelerator)
+        emulated = self.accelerator.name != "kvm"
+        self.processors = qemu.processors() if emulated else 2
+        saved = warm.warmed(cache, prepared, self.accelerator, self.processors) if emulated else None
 
         def options(place: Path) -> list[str]:
             memory = warm.memory_file(saved) if saved else str(place / "memory")
             return [
                 *self.accelerator.options,
-                *qemu.machine_options(memory_file=memory, shared=False),
+                *qemu.machine_options(memory_file=memory, shared=False, processors=self.processors),
                 *qemu.device_options(network.user_network("./python", self._services), logs / "dom0.log"),
                 *(("-incoming", "defer") if saved else warm.cold_options(prepared)),
             ]
@@ -145,6 +148,8 @@ class XenHost:
 
     def create(self, spec: GuestSpec) -> Guest:
         """Start a guest. It is there, or has ended, when this returns; what it reaches is said by `permit`.
+
+        It gets no more processors than the host has: they would only wait for one another.
 
         BuilderError when there is no room for it, or dom0 refuses.
         """
@@ -266,6 +271,7 @@ class XenHost:
 
     def _describe(self, guest: Guest, nodes: tuple[str, ...]) -> None:
         spec, place = guest.spec, f"/run/guests/{guest.slot}"
+        domain = replace(spec, vcpus=min(spec.vcpus, self.processors))
         if spec.kernel is not None:
             self._copy(guest, spec.kernel.kernel, f"{place}/kernel")
             if spec.kernel.ramdisk is not None:
@@ -277,7 +283,7 @@ class XenHost:
             ("address", spec.address),
             ("gateway", network.gateway(spec.address)),
             ("udhcpd.conf", dhcp),
-            ("xl.cfg", format_domain(spec, slot=guest.slot, nodes=nodes)),
+            ("xl.cfg", format_domain(domain, slot=guest.slot, nodes=nodes)),
         ):
             self._control.put(f"{place}/{name}", text.encode())
 

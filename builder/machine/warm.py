@@ -29,9 +29,10 @@ _STATE, _MEMORY = "state", "memory"
 _CAPABILITY = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
 
 
-def warmed(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) -> Path:
+def warmed(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator, processors: int) -> Path:
     """The directory with `memory` and `state`; made if it is not there, by one process at a time."""
-    key = digest_of([prepared.key, list(qemu.identity([*_machine("memory", shared=False), *accelerator.options]))])[:32]
+    machine = [*_machine("memory", shared=False, processors=processors), *accelerator.options]
+    key = digest_of([prepared.key, list(qemu.identity(machine))])[:32]
     place = cache / "machine" / "warm"
     place.mkdir(parents=True, exist_ok=True)
     found = place / key
@@ -39,7 +40,7 @@ def warmed(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) -> Pa
         with (place / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not found.is_dir():
-                _make(place, found, prepared, accelerator)
+                _make(place, found, prepared, accelerator, processors)
     return found
 
 
@@ -62,7 +63,11 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
     scratch = Path(mkdtemp(prefix="trial-", dir=cache / "machine"))
 
     def options(directory: Path) -> Sequence[str]:
-        return [*accelerator.options, *_machine(str(scratch / _MEMORY), shared=False), *cold_options(prepared)]
+        return [
+            *accelerator.options,
+            *_machine(str(scratch / _MEMORY), shared=False, processors=1),
+            *cold_options(prepared),
+        ]
 
     try:
         emulator = Emulator(scratch=scratch, log=scratch / "qemu.log", options=options, patience=TRIAL_SECONDS)
@@ -78,9 +83,9 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
     return True
 
 
-def _machine(memory: str, *, shared: bool) -> list[str]:
+def _machine(memory: str, *, shared: bool, processors: int) -> list[str]:
     return [
-        *qemu.machine_options(memory_file=memory, shared=shared),
+        *qemu.machine_options(memory_file=memory, shared=shared, processors=processors),
         *qemu.device_options("user,id=net,restrict=on", "dom0.log"),
     ]
 
@@ -89,7 +94,7 @@ def cold_options(prepared: Prepared) -> list[str]:
     return qemu.xen_options(prepared.kernel, prepared.initramfs, prepared.xen)
 
 
-def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accelerator) -> None:
+def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accelerator, processors: int) -> None:
     for left in place.glob(".making-*"):
         shutil.rmtree(left)
     scratch = Path(mkdtemp(prefix=".making-", dir=place))
@@ -100,7 +105,7 @@ def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accele
         def options(directory: Path) -> Sequence[str]:
             return [
                 *accelerator.options,
-                *_machine(str(made / _MEMORY), shared=True),
+                *_machine(str(made / _MEMORY), shared=True, processors=processors),
                 *cold_options(prepared),
             ]
 
