@@ -1,6 +1,7 @@
 """ec2-bundle-vol: a directory tree or a mounted volume, the running machine's root too, into an image and a bundle."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from builder.bundles.volume import Volume
     from builder.bundles.volume_job import LeftOut, Made
 
+_ARCHITECTURE = "i386 or x86_64; by default that of the volume's shell, else this machine's."
 _TREE = "what goes into the image"
 _FILE_SYSTEM = "the image"
 _WHY = {
@@ -54,7 +56,7 @@ VOLUME = (
         default=bundle_image.TEMPORARY,
     ),
     Option(names=("-p", "--prefix"), value="NAME", help="Name of the image and the bundle. [image]", default="image"),
-    *DESCRIPTION,
+    *(replace(each, help=_ARCHITECTURE) if each.name == "arch" else each for each in DESCRIPTION),
     Option(
         names=("--inherit",),
         help="Take kernel, RAM disk, product codes, ancestry and mapping from the instance's metadata. [yes]",
