@@ -3,12 +3,13 @@
 import itertools
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 from builder.recipe.documents import SHIPPED
 from builder.recipe.model import MAX_INSTANCE_STORE
-from builder.recipe.schema import schema
+from builder.recipe.schema import described as complete
 from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
 
 _HEAD = f"""\
@@ -39,6 +40,9 @@ made.
 For x86_64 the kernel is Debian's cloud kernel; for i386 (packages as i686) it is Debian's 686-pae kernel, which is too
 new to run as a paravirtual guest: Linux lost 32-bit paravirtual guests in 5.9, so bring an older kernel for that.
 
+**web-server.toml** is the quickstart with a web server, which sets itself up as its user data say: one small recipe on
+top of another, with parts.
+
 **fedora.toml** is Fedora itself, from Fedora's mirrors, every package's signature checked. x86_64 only: Fedora builds
 no kernel for 32 bits.
 
@@ -68,9 +72,10 @@ of its name beside it. A part may include others; one that is named twice is the
 - A part has neither `name` nor `extends`.
 - Only what a part contributes stands in keys: the same lines written into the recipe make the same AMI.
 
-What is here:
+The factory's own:
 
 @PARTS@
+
 ## Templates
 
 Texts in `[register]`, and files with `template = true`, are Jinja2 templates. A name that has no value is an error, not
@@ -89,7 +94,7 @@ an instance-store image.
 
 def reference() -> str:
     """The Markdown of recipes/README.md."""
-    document = schema()
+    document = complete()
     return _HEAD.replace("@PARTS@", "\n".join(_parts())) + "\n".join(_table(document, document, "", "")) + "\n"
 
 
@@ -97,8 +102,8 @@ def _parts() -> Iterator[str]:
     """The factory's own parts, each with the comment that it begins with."""
     for path in sorted((SHIPPED / "parts").glob("*.toml")):
         comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
-        about = "\n  ".join(line.removeprefix("#").strip() for line in comment)
-        yield f"- **parts/{path.name}**: {about}"
+        about = " ".join(line.removeprefix("#").strip() for line in comment)
+        yield textwrap.fill(f"- **parts/{path.name}**: {about}", 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about: str) -> Iterator[str]:

@@ -8,7 +8,21 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema() -> dict[str, Any]:
-    """A schema of draft 2020-12 with every description; what only several keys together can say is not in it."""
+    """A schema of draft 2020-12 with every description; what only several keys together can say is not in it.
+
+    What has to be there is asked of a recipe that stands by itself: one that extends another may say less.
+    """
+    made = described()
+    distribution = made["$defs"]["Distribution"].pop("required")
+    return {
+        **{name: value for name, value in made.items() if name != "required"},
+        "if": {"not": {"required": ["extends"]}},
+        "then": {"required": made["required"], "properties": {"distribution": {"required": distribution}}},
+    }
+
+
+def described() -> dict[str, Any]:
+    """The schema of a recipe that stands by itself."""
     made = Recipe.model_json_schema(by_alias=True, mode="validation")
     made.pop("description", None)
     return {
