@@ -1,5 +1,6 @@
 """The one place where errors become messages and exit codes, for `ami-factory` and the classic commands alike."""
 
+import errno
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builder.cli import output
-from builder.errors import BuilderError, Exit, of_the_disk
+from builder.errors import BuilderError, Exit, RecipeError, of_the_disk
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,7 +53,7 @@ def _run(command: Callable[[], int], interrupted: str) -> int:
     except KeyboardInterrupt:
         return _interrupted(interrupted)
     except OSError as error:
-        return _failed(of_the_disk(error) or _bug(error))
+        return _failed(of_the_disk(error) or _of_a_name(error) or _bug(error))
     except Exception as error:
         return _failed(_bug(error))
 
@@ -67,6 +68,13 @@ def _failed(error: BuilderError) -> int:
 
 def _interrupted(hint: str) -> int:
     return _failed(BuilderError("interrupted", hint=hint, exit=Exit.INTERRUPTED))
+
+
+def _of_a_name(error: OSError) -> BuilderError | None:
+    """For a path that no file system takes, wherever it was given."""
+    if error.errno != errno.ENAMETOOLONG:
+        return None
+    return RecipeError(f"{str(error.filename or "a path")[:60]}...: {error.strerror}", hint="check the path")
 
 
 def _bug(error: Exception) -> BuilderError:
