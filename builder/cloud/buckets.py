@@ -29,6 +29,7 @@ def ensure_bucket(bucket: Bucket) -> bool:
                 return _create(bucket)
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             _hold_region(bucket, headers.get("x-amz-bucket-region"))
+            _raise_reason(bucket)
             if code_of(error) == "403":
                 owner = f", with {bucket.account} as the expected owner" if bucket.account else ""
                 raise RegionError(
@@ -37,7 +38,7 @@ def ensure_bucket(bucket: Bucket) -> bool:
                     hint="allow s3:ListBucket if it is yours, or choose another bucket",
                 ) from error
             raise
-    _hold_region(bucket, answer.get("BucketRegion") or _location(bucket))
+        _hold_region(bucket, answer.get("BucketRegion") or _location(bucket))
     return False
 
 
@@ -124,8 +125,22 @@ def _create(bucket: Bucket) -> bool:
     return True
 
 
+def _raise_reason(bucket: Bucket) -> None:
+    """Ask again what HEAD refused: its answer has no body, so 403 may be a wrong key, or a wrong clock.
+
+    ListObjectsV2 needs the same right. That this is missing says no more than HEAD did.
+    """
+    try:
+        bucket.client.list_objects_v2(**bucket.address, MaxKeys=0)
+    except ClientError as error:
+        if code_of(error) not in _DENIED:
+            raise
+
+
 def _location(bucket: Bucket) -> str:
-    return region_of_location(bucket.client.get_bucket_location(**bucket.address).get("LocationConstraint"))
+    """The bucket's region, where S3 does not tell it unasked; empty where it may not be asked for either."""
+    answer = _asked(bucket, "get_bucket_location", "NoSuchBucket")
+    return "" if answer is None else region_of_location(answer.get("LocationConstraint"))
 
 
 def _hold_region(bucket: Bucket, location: str | None) -> None:

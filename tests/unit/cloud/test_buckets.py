@@ -78,12 +78,48 @@ def test_a_bucket_in_another_region(stubbed: Stubbed) -> None:
 def test_a_bucket_of_somebody_else(stubbed: Stubbed) -> None:
     client, stub = stubbed("s3", "us-east-1")
     stub.add_client_error("head_bucket", "403", expected_params=OURS, http_status_code=403)
+    stub.add_client_error("list_objects_v2", "AccessDenied", expected_params={**OURS, "MaxKeys": 0})
     with pytest.raises(RegionError, match="the bucket images is not yours to use") as caught:
         ensure_bucket(bucket(client))
     assert caught.value.hint.startswith("allow s3:ListBucket if it is yours")
     stub.add_client_error("head_bucket", "404", expected_params=OURS, http_status_code=404)
     stub.add_client_error("create_bucket", "BucketAlreadyExists", expected_params=ANY_CREATE)
     with pytest.raises(RegionError, match="the bucket images belongs to somebody else"):
+        ensure_bucket(bucket(client))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "brief"),
+    [
+        ("403", "SignatureDoesNotMatch", "the region does not accept your credentials"),
+        ("403", "RequestTimeTooSkewed", "this machine's clock is wrong"),
+        ("400", "ExpiredToken", "your credentials have expired"),
+        ("503", "SlowDown", "the region is throttling requests, many tries long"),
+    ],
+)
+def test_why_head_was_refused(stubbed: Stubbed, status: str, code: str, brief: str) -> None:
+    """The answer to HEAD has no body: the reason is asked for."""
+    client, stub = stubbed("s3", "us-east-1")
+    stub.add_client_error("head_bucket", status, expected_params=OURS, http_status_code=int(status))
+    stub.add_client_error("list_objects_v2", code, expected_params={**OURS, "MaxKeys": 0})
+    with pytest.raises(RegionError) as caught:
+        ensure_bucket(bucket(client))
+    assert caught.value.brief == f"the bucket images: {brief}"
+
+
+def test_a_region_that_may_not_be_asked_for(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3", "us-east-1")
+    for code in ("AccessDenied", "NotImplemented"):
+        stub.add_response("head_bucket", {}, OURS)
+        stub.add_client_error("get_bucket_location", code, expected_params=OURS)
+        assert ensure_bucket(bucket(client)) is False
+
+
+def test_a_region_that_cannot_be_asked_for(stubbed: Stubbed) -> None:
+    client, stub = stubbed("s3", "us-east-1")
+    stub.add_response("head_bucket", {}, OURS)
+    stub.add_client_error("get_bucket_location", "InternalError", expected_params=OURS)
+    with pytest.raises(RegionError, match="the bucket images: GetBucketLocation was refused: InternalError"):
         ensure_bucket(bucket(client))
 
 
