@@ -27,6 +27,16 @@ def body(s3: Any, bucket: str, key: str, **options: Any) -> bytes:
 
 
 class TestObjects:
+    def test_bytes_that_somebody_removed(self, s3: Any, bucket: str, region: Status) -> None:
+        """An answer, not a search without an end."""
+        data = secrets.token_bytes(64)
+        s3.put_object(Bucket=bucket, Key="k", Body=data)
+        digest = hashlib.sha256(data).hexdigest()
+        (found,) = [path for path in region.directory.rglob(digest) if path.is_file()]
+        found.unlink()
+        with pytest.raises(ClientError, match="InternalError"):
+            body(s3, bucket, "k")
+
     @pytest.mark.parametrize(
         "key",
         [

@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -24,6 +24,10 @@ from builder.region.s3.call import (
     time_of,
 )
 from builder.region.state import Row, State
+
+REREADS = 100
+"""An object that is overwritten between reading its record and opening its file is read again: the new record has a
+file of its own. Not for ever: somebody may have removed files by hand."""
 
 
 def put_object(call: Call) -> Result:
@@ -111,12 +115,10 @@ OVERRIDES = {
 
 
 def get_object(call: Call) -> Result:
-    while True:
-        try:
+    for _ in range(REREADS):
+        with suppress(FileNotFoundError):
             return _read_object(call, with_content=True)
-        except FileNotFoundError:
-            # Overwritten between reading the record and opening the file: the new record has its own.
-            continue
+    raise ServiceError("InternalError", f"The bytes of {call.bucket}/{call.key} are not in the region's directory")
 
 
 def head_object(call: Call) -> Result:
