@@ -113,7 +113,7 @@ class XenHost:
                 *self.accelerator.options,
                 *qemu.machine_options(memory_file=memory, shared=False, processors=self.processors),
                 *qemu.device_options(network.user_network("./python", self._services), logs / "dom0.log"),
-                *(("-incoming", "defer") if saved else warm.cold_options(prepared)),
+                *(("-incoming", "defer") if saved else warm.cold_options(prepared, place)),
             ]
 
         self._patience = 60.0 * self.accelerator.patience

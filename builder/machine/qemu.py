@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import HostError
 from builder.host import process
 
 PROGRAM = "qemu-system-x86_64"
@@ -60,14 +59,6 @@ def escaped(text: str | Path) -> str:
     return str(text).replace(",", ",,")
 
 
-def module_list(kernel: Path, initramfs: Path) -> str:
-    """The multiboot modules for -initrd. HostError for a path that its parser would cut."""
-    for path in (kernel, initramfs):
-        if " " in str(path):
-            raise HostError(f"{path}: QEMU cannot load a kernel from a path with a space")
-    return f"{escaped(kernel)} {_LINUX},{escaped(initramfs)}"
-
-
 def machine_options(*, memory_file: str, shared: bool, processors: int) -> list[str]:
     """Processors and memory. The memory is a sparse file; unless `shared`, what is written stays this process's."""
     memory = f"size={MEMORY_MIB}M,mem-path={escaped(memory_file)},share={'on' if shared else 'off'},reserve=off"
@@ -94,8 +85,9 @@ def processors_for(cores: int, load: float) -> int:
     return 2 if cores > 1 and load < cores else 1
 
 
-def xen_options(kernel: Path, initramfs: Path, xen: Path) -> list[str]:
-    return ["-kernel", str(xen), "-append", _XEN, "-initrd", module_list(kernel, initramfs)]
+def xen_options() -> list[str]:
+    """Xen and dom0's kernel and initramfs, in the directory that QEMU is started in."""
+    return ["-kernel", "xen", "-append", _XEN, "-initrd", f"vmlinuz {_LINUX},dom0.cpio"]
 
 
 def device_options(network: str, log: str | Path) -> list[str]:

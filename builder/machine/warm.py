@@ -66,7 +66,7 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
         return [
             *accelerator.options,
             *_machine(str(scratch / _MEMORY), shared=False, processors=1),
-            *cold_options(prepared),
+            *cold_options(prepared, directory),
         ]
 
     try:
@@ -90,8 +90,11 @@ def _machine(memory: str, *, shared: bool, processors: int) -> list[str]:
     ]
 
 
-def cold_options(prepared: Prepared) -> list[str]:
-    return qemu.xen_options(prepared.kernel, prepared.initramfs, prepared.xen)
+def cold_options(prepared: Prepared, place: Path) -> list[str]:
+    """To boot Xen from QEMU's own directory: its list of multiboot modules has no way to write a blank in a path."""
+    for name, target in (("xen", prepared.xen), ("vmlinuz", prepared.kernel), ("dom0.cpio", prepared.initramfs)):
+        (place / name).symlink_to(target.absolute())
+    return qemu.xen_options()
 
 
 def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accelerator, processors: int) -> None:
@@ -106,7 +109,7 @@ def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accele
             return [
                 *accelerator.options,
                 *_machine(str(made / _MEMORY), shared=True, processors=processors),
-                *cold_options(prepared),
+                *cold_options(prepared, directory),
             ]
 
         emulator = Emulator(

@@ -1,10 +1,7 @@
 """QEMU's command lines."""
 
-from pathlib import Path
-
 import pytest
 
-from builder.errors import HostError
 from builder.machine import qemu
 
 
@@ -19,9 +16,3 @@ def test_memory_is_private_unless_it_is_to_be_kept() -> None:
     options = qemu.machine_options(memory_file="/a,b/memory", shared=False, processors=1)
     assert options[3] == "memory-backend-file,id=memory,size=6144M,mem-path=/a,,b/memory,share=off,reserve=off"
     assert "share=on" in qemu.machine_options(memory_file="m", shared=True, processors=1)[3]
-
-
-def test_multiboot_modules() -> None:
-    assert qemu.module_list(Path("/a,b/vmlinuz"), Path("/c")) == ("/a,,b/vmlinuz console=hvc0 quiet mitigations=off,/c")
-    with pytest.raises(HostError, match="a path with a space"):
-        qemu.module_list(Path("/a b/vmlinuz"), Path("/c"))
