@@ -28,17 +28,16 @@ def grants(wanted: Mapping[str, Any], find_group: FindGroup) -> dict[Grant, str 
         )
     if not permissions and not flat:
         raise ServiceError("MissingParameter", "The request must contain the parameter ipPermissions")
-    named = ((each, "ipPermissions") for each in permissions) if permissions else _flat(wanted)
     found: dict[Grant, str | None] = {}
-    for permission, where in named:
-        for grant, description in _of_permission(permission, where, find_group):
+    for permission in permissions or _flat(wanted):
+        for grant, description in _of_permission(permission, find_group):
             if grant in found:
                 raise _invalid("The same permission must not appear multiple times")
             found[grant] = description
     return found
 
 
-def _flat(wanted: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _flat(wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """As IpPermissions. A group without more stands for all of TCP, UDP and ICMP."""
     source = wanted.get("SourceSecurityGroupName")
     if wanted.get("SourceSecurityGroupOwnerId") and not source:
@@ -51,39 +50,31 @@ def _flat(wanted: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     if source:
         pair = {"GroupName": source, "UserId": wanted.get("SourceSecurityGroupOwnerId")}
         for protocol, first, last in FULL:
-            named = {"IpProtocol": protocol, "FromPort": first, "ToPort": last, "UserIdGroupPairs": [pair]}
-            yield named, "sourceSecurityGroupName"
+            yield {"IpProtocol": protocol, "FromPort": first, "ToPort": last, "UserIdGroupPairs": [pair]}
         return
     if not wanted.get("CidrIp"):
         raise ServiceError("MissingParameter", "The request must contain the parameter cidrIp")
     own = {name: wanted[name] for name in FLAT[:3] if wanted.get(name) is not None}
-    yield {**own, "IpRanges": [{"CidrIp": wanted["CidrIp"]}]}, "cidrIp"
+    yield {**own, "IpRanges": [{"CidrIp": wanted["CidrIp"]}]}
 
 
-def _of_permission(
-    permission: Mapping[str, Any], where: str, find_group: FindGroup
-) -> Iterator[tuple[Grant, str | None]]:
+def _of_permission(permission: Mapping[str, Any], find_group: FindGroup) -> Iterator[tuple[Grant, str | None]]:
     protocol = _protocol(permission.get("IpProtocol"))
     first, last = _ports(protocol, permission.get("FromPort"), permission.get("ToPort"))
+    ranges, pairs = permission.get("IpRanges") or (), permission.get("UserIdGroupPairs") or ()
     if permission.get("Ipv6Ranges") or permission.get("PrefixListIds"):
         raise _invalid("The local region's network has no IPv6 and no prefix lists: name IPv4 ranges, or groups")
-    sources = 0
-    for each in permission.get("IpRanges") or ():
-        sources += 1
+    if not ranges and not pairs:
+        raise ServiceError("MissingParameter", "A rule has a source: the request must contain ipRanges or groups")
+    for each in ranges:
         cidr = _cidr(str(each.get("CidrIp", "")))
         yield Grant(protocol=protocol, first=first, last=last, cidr=cidr), _description(each)
-    for each in permission.get("UserIdGroupPairs") or ():
-        sources += 1
+    for each in pairs:
         if each.get("VpcId") or each.get("VpcPeeringConnectionId"):
             raise _invalid("The local region has no VPCs: name groups of its own")
         if not each.get("GroupId") and not each.get("GroupName"):
             raise ServiceError("MissingParameter", "The request must contain the parameter groupName or groupId")
         yield Grant(protocol=protocol, first=first, last=last, source=find_group(each)), _description(each)
-    if not sources:
-        raise ServiceError(
-            "MissingParameter",
-            f"The request must contain a range of addresses or a group in {where}: a rule has a source",
-        )
 
 
 def _protocol(word: object) -> str:
