@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import botocore.session
 import pytest
@@ -492,6 +494,34 @@ class TestDescribe:
         for call in (ec2.authorize_security_group_egress, ec2.revoke_security_group_egress):
             with refused("InvalidParameterValue", "Only Amazon VPC security groups"):
                 call(GroupId=group, IpPermissions=everything)
+
+
+def test_as_the_first_tools_asked(desk: Desk, name: str) -> None:
+    """Query parameters as in the API's first years, signed by version 2."""
+
+    def ask(**wanted: str) -> str:
+        query = urlencode({**wanted, "Version": "2008-02-01", "AWSAccessKeyId": "local", "Signature": "x"})
+        with urlopen(f"{desk.ec2.meta.endpoint_url}/?{query}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    ssh = {"GroupName": name, "IpProtocol": "tcp", "FromPort": "22", "ToPort": "22", "CidrIp": EVERYWHERE}
+    assert "<return>true</return>" in ask(Action="AuthorizeSecurityGroupIngress", **ssh)
+    assert "<groupId>" in ask(Action="CreateSecurityGroup", GroupName=f"{name}-2", GroupDescription="what for")
+    found = ask(Action="DescribeSecurityGroups", **{"GroupName.1": name, "GroupName.2": f"{name}-2"})
+    assert re.findall("<groupName>(.*?)</groupName>", found) == [name, f"{name}-2"]
+    assert re.findall("<groupDescription>(.*?)</groupDescription>", found) == ["for a test", "what for"]
+    group = {"IpPermissions.1.Groups.1.GroupName": f"{name}-2", "IpPermissions.1.Groups.1.UserId": desk.region.account}
+    ports = {"IpPermissions.1.FromPort": "80", "IpPermissions.1.ToPort": "80"}
+    ask(
+        Action="AuthorizeSecurityGroupIngress",
+        GroupName=name,
+        **{"IpPermissions.1.IpProtocol": "tcp"},
+        **ports,
+        **group,
+    )
+    assert desk.rules(name) == [("tcp", 22, 22, EVERYWHERE), ("tcp", 80, 80, f"{name}-2")]
+    assert "<return>true</return>" in ask(Action="RevokeSecurityGroupIngress", **ssh)
+    assert desk.rules(name) == [("tcp", 80, 80, f"{name}-2")]
 
 
 def test_the_filter_is_told_who_may_reach_whom(desk: Desk, ec2: Any, name: str) -> None:
