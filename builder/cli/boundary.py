@@ -74,7 +74,7 @@ def _of_a_name(error: OSError) -> BuilderError | None:
     """For a path that no file system takes, wherever it was given."""
     if error.errno != errno.ENAMETOOLONG:
         return None
-    return RecipeError(f"{str(error.filename or "a path")[:60]}...: {error.strerror}", hint="check the path")
+    return RecipeError(f"{str(error.filename or 'a path')[:60]}...: {error.strerror}", hint="check the path")
 
 
 def _bug(error: Exception) -> BuilderError:
