@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,6 +147,9 @@ def aws_command(client: Client, words: str) -> str:
 
 
 def is_loopback(url: str | None) -> bool:
-    """Whether an endpoint is on this machine."""
+    """Whether an endpoint is on this machine, by its address; a name such as 127.example.com is anybody's."""
     host = urlsplit(url or "").hostname or ""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

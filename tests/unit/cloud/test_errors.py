@@ -93,6 +93,7 @@ def test_other_errors_pass(ec2: BaseClient) -> None:
         ("https://ec2.eu-west-1.amazonaws.com", False),
         ("http://10.0.0.1", False),
         (None, False),
+        ("http://127.example.com", False),
     ],
 )
 def test_is_loopback(url: str | None, loopback: bool) -> None:
