@@ -183,11 +183,9 @@ def test_an_image_that_cannot_boot(cloud: Cloud, tmp_path: Path) -> None:
     broken = register(cloud.status, tmp_path, image.read_bytes(), "broken")
     instance = cloud.run(ImageId=broken)
     over = cloud.wait(instance, "terminated")
-    assert over["StateReason"] == {
-        "Code": "Client.InternalError",
-        "Message": "Client.InternalError: Client error on launch: "
-        "the image has no kernel /boot/vmlinuz-6.1, which its boot menu names",
-    }
+    assert over["StateReason"]["Code"] == "Client.InternalError"
+    said = over["StateReason"]["Message"].removeprefix("Client.InternalError: Client error on launch: ")
+    assert said.startswith("the loader cannot load the kernel /boot/vmlinuz-6.1")
     assert "vmlinuz-6.1" in cloud.console(instance)
 
 
@@ -228,4 +226,4 @@ def test_two_instances_and_a_region_that_is_killed(cloud: Cloud) -> None:
     ec2 = client("ec2", again.endpoint_url)
     found = ec2.describe_instances(InstanceIds=[first, second])["Reservations"]
     assert {each["Instances"][0]["State"]["Name"] for each in found} == {"terminated"}
-    assert len(ec2.describe_images(Owners=["self"])["Images"]) == 2
+    assert cloud.image in [each["ImageId"] for each in ec2.describe_images(Owners=["self"])["Images"]]
