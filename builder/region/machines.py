@@ -129,7 +129,7 @@ class HostMachines:
                     if life.guest is not None and life.guest.end is None:
                         self._listen(host, life.guest, permissions.get(instance, ()))
             except BuilderError as error:  # the host is ending: its instances will say so
-                sys.stderr.write(f"the network's rules could not be written: {error.brief}\n")
+                _say(f"the network's rules could not be written: {error.brief}")
 
     # What a life asks for: life.py.
 
@@ -153,9 +153,9 @@ class HostMachines:
                     serve=self._serve,
                     services=self._settings.services,
                     client=self._settings.client,
-                    note=lambda text: sys.stderr.write(f"{text}\n"),
+                    note=_say,
                 )
-                sys.stderr.write(f"Xen host ready after {self._host.seconds_to_ready:.1f} s\n")
+                _say(f"Xen host ready after {self._host.seconds_to_ready:.1f} s")
             host = self._host
         with self._network:
             host.permit(self._permissions())
@@ -272,3 +272,10 @@ class HostMachines:
         from builder.region.view import answer
 
         answer(self._state, self._settings.account, guest.spec.name, connection)
+
+
+def _say(text: str) -> None:
+    """A line of the region's log."""
+    from builder.region.ec2.instances import states
+
+    sys.stderr.write(f"{states.now()} {text}\n")
