@@ -113,7 +113,8 @@ class Life:
         except BuilderError as error:
             return _failed(states.CAPACITY if "room" in error.brief else states.REGION, error)
         with self._state.transaction() as database:
-            states.start(database, self.instance.id)
+            if not states.start(database, self.instance.id):  # terminated before there was anybody to be told
+                self._terminating.set()
         self._surroundings.began()
         return self._follow(guest)
 

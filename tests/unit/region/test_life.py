@@ -14,6 +14,7 @@ from builder.machine.guest import Disk, End, GuestSpec
 from builder.machine.host import Guest
 from builder.machine.qmp import Closed
 from builder.region import life
+from builder.region.ec2.instances import states
 from builder.region.ec2.instances.record import Instance, find_instance
 from builder.region.life import Life
 from builder.region.state import State
@@ -194,6 +195,14 @@ def test_terminated_before_it_began(bench: Bench) -> None:
     bench.hold.set()
     assert bench.ending()[0] == "Client.UserInitiatedShutdown"
     assert bench.host.done == []
+
+
+def test_terminated_in_its_record_alone(bench: Bench) -> None:
+    with bench.state.transaction() as database:
+        assert states.shut_down(database, ID, code=states.USER, reason="User initiated shutdown")
+    bench.live()
+    assert bench.ending()[0] == "Client.UserInitiatedShutdown"
+    assert bench.host.done == ["create", "destroy", "remove"]
 
 
 @pytest.mark.parametrize(
