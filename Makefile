@@ -17,7 +17,7 @@ pytest := $(python) -m pytest
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup develop ami plan test test-full check bench fuzz golden recipes region-start region-stop requirements clean
+.PHONY: help setup develop ami plan test test-full check bench fuzz golden recipes region-start region-ship region-stop requirements clean
 
 help: ## Show this list.
 	@echo "Variables: RECIPE=$(RECIPE) INSTANCE_TYPE=$(INSTANCE_TYPE) ARCH=$(ARCH) REGION=$(or $(REGION),local)"
@@ -62,6 +62,9 @@ recipes: setup ## Check every recipe.
 
 region-start: setup ## Start the local region.
 	@$(factory) region start
+
+region-ship: setup ## Offer the web server's AMI in the local region: amazon's, public.
+	@$(factory) region ship recipes/web-server.toml
 
 region-stop: setup ## Stop the local region; what is registered stays.
 	@$(factory) region stop

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.catalog.certificates import certificate_of
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
 from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
 from builder.history import History
@@ -228,7 +229,7 @@ class Factory:
                 region=LOCAL,
                 partition="aws",
                 endpoint=f"local-{region.id[:12]}",
-                account=region.account,
+                account=AMAZON_ACCOUNT if self.options.profile == AMAZON else region.account,
                 user_certificate=user.fingerprint,
                 user_certificate_path=str(user.certificate),
                 ec2_certificate=region.fingerprint,

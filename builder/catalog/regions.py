@@ -9,6 +9,10 @@ from builder.errors import RecipeError
 from builder.formats.toml import printable
 
 LOCAL = "local"
+# The owner alias of EC2's own images, which the local region has as well, and the account behind it: that of PV-GRUB's.
+# In the local region, whose credentials are words, it is also the word that makes a caller this owner.
+AMAZON = "amazon"
+AMAZON_ACCOUNT = "137112412989"
 # The regions that had instance store AMIs and PV-GRUB kernel images, known without reading botocore's files.
 _CLASSIC = {
     "ap-northeast-1": "aws", "ap-southeast-1": "aws", "ap-southeast-2": "aws", "ca-central-1": "aws",

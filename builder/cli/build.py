@@ -8,7 +8,7 @@ import typer
 from builder.cli import options as o
 from builder.cli import output, progress
 from builder.errors import RecipeError
-from builder.factory import LOCAL, Factory, Prepared
+from builder.factory import LOCAL, Factory, Prepared, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
 
@@ -236,8 +236,9 @@ def build(
             factory = o.factory(
                 region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
             )
-            report = _build_one(
-                factory, path, o.selection(instance_type, arch, virtualization), until, rebuild, require_cached_, quiet
+            selection = o.selection(instance_type, arch, virtualization)
+            report = build_one(
+                factory, path, selection, until=until, rebuild=rebuild, cached=require_cached_, quiet=quiet
             )
         results += report["results"]
         documents.append(report)
@@ -250,9 +251,17 @@ def build(
             output.result(each)
 
 
-def _build_one(
-    factory: Factory, path: Path, selection: Any, until: str, rebuild: str, cached: str, quiet: bool
+def build_one(
+    factory: Factory,
+    path: Path,
+    selection: Selection | None = None,
+    *,
+    until: str = "",
+    rebuild: str = "",
+    cached: str = "",
+    quiet: bool = False,
 ) -> dict[str, Any]:
+    """Build a recipe; what the verb reports of it."""
     from builder.cli.summary import build_report
 
     prepared = factory.prepare(path)
@@ -264,7 +273,7 @@ def _build_one(
         why = "the recipe asks for other packages than its lock" if prepared.stale else "first build"
         output.say(f"{'lock':<14} run     {why}")
     prepared = factory.lock(prepared)
-    plan = factory.plan(prepared, selection)
+    plan = factory.plan(prepared, selection or Selection())
     if not quiet:
         for text in plan.warnings:
             output.warn(text)

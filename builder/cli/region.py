@@ -1,4 +1,4 @@
-"""The verbs region start, stop, status, env and reset: the local region."""
+"""The verbs region start, stop, status, env, ship and reset: the local region."""
 
 import shlex
 import sys
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from builder.catalog.regions import LOCAL
+from builder.catalog.regions import AMAZON, LOCAL
 from builder.cli import options as o
 from builder.cli import output
 from builder.cli.usage import NoVerbIsHelp
@@ -106,6 +106,36 @@ def env() -> None:
     output.say("region: local (emulated), loopback only")
     for name, value in variables.items():
         output.result(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def ship(recipes: o.Recipes, store: o.StorePath = None, jobs: o.Jobs = 0, quiet: o.QuietFlag = False) -> None:
+    """Build recipes into AMIs that the region offers: amazon's, public.
+
+    Stdout: one AMI id a line. The region is started if it is not running.
+
+    \b
+    Example:
+      ami-factory region ship recipes/web-server.toml
+      ec2-describe-images -o amazon
+    """
+    from builder.cli import progress
+    from builder.cli.build import build_one
+    from builder.cloud.ec2 import make_public
+    from builder.cloud.session import client
+
+    shipped: list[str] = []
+    for path in recipes:
+        with progress.listener(quiet, None) as listener:
+            factory = o.factory(profile=AMAZON, store=store, jobs=jobs, listener=listener)
+            shipped += build_one(factory, path, quiet=quiet)["results"]
+            region = factory.region(start=True)
+            assert region is not None
+        ec2 = client("ec2", region.surroundings, region.name)
+        for image_id in shipped:
+            make_public(ec2, image_id)
+    for image_id in shipped:
+        output.result(image_id)
 
 
 @app.command()

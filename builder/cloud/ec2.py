@@ -111,6 +111,12 @@ def kernel_architecture(client: Client, image_id: str) -> str:
     return next((str(each["Architecture"]) for each in images if each.get("ImageType") == "kernel"), "")
 
 
+def make_public(client: Client, image_id: str) -> None:
+    """Let every account launch an AMI; nothing happens when they may already."""
+    with answers(client, f"the AMI {image_id}"):
+        client.modify_image_attribute(ImageId=image_id, LaunchPermission={"Add": [{"Group": "all"}]})
+
+
 def wait_available(
     client: Client,
     image_id: str,

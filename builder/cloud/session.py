@@ -15,10 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from builder import __version__
+from builder.catalog.regions import AMAZON, LOCAL
 from builder.cloud.errors import Client, is_loopback, unanswered
 from builder.errors import RegionError
 
-LOCAL = "local"
 POOL = 10
 """Connections, and so requests at once, of one client: boto3's default."""
 
@@ -54,8 +54,9 @@ def client(service: str, surroundings: Surroundings, region: str, *, credentials
     """A client of `ec2`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
 
     With `credentials` nothing that is configured is looked at. Else the local region is asked with the words "local"
-    for credentials, whatever is configured for AWS. They stand in for another region with an endpoint of its own too,
-    where none are configured; nobody asks the metadata service for a role then, which takes seconds outside of EC2.
+    for credentials, whatever is configured for AWS; with "amazon" where that is the profile, since what it registers is
+    then amazon's. They stand in for another region with an endpoint of its own too, where none are configured; nobody
+    asks the metadata service for a role then, which takes seconds outside of EC2.
     """
     endpoint = surroundings.endpoint_url
     try:
@@ -89,7 +90,8 @@ def _session(surroundings: Surroundings, region: str, credentials: Credentials |
         return session
     if region == LOCAL and is_loopback(surroundings.endpoint_url):
         session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
-        session.set_credentials("local", "local")
+        word = AMAZON if surroundings.profile == AMAZON else LOCAL
+        session.set_credentials(word, word)
         return session
     session = botocore.session.Session(profile=surroundings.profile)
     if surroundings.endpoint_url:

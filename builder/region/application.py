@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
 from builder.region import protocol
 from builder.region.ec2 import region as ec2
 from builder.region.ec2.region import Region
@@ -19,6 +20,7 @@ from builder.region.s3.service import serve as serve_s3
 
 # `Credential=KEY/20261122/us-east-1/s3/aws4_request` of Signature Version 4, in the header or (presigned) the query.
 SCOPE = re.compile(r"(?:^|Credential=)[^/,\s]+/\d{8}/[^/,\s]+/([a-z0-9-]+)/aws4_request")
+KEY = re.compile(r"(?:^|Credential=)([^/,\s]+)/")
 SERVED = ("s3", "ec2", "sts")
 # Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
 VERSIONS = {"2011-06-15": "sts"}
@@ -67,7 +69,7 @@ class Application:
                 return self._serve_s3(request, body, request_id)
             if not request.credential and "AWSAccessKeyId" not in form:
                 raise ServiceError("AuthFailure", "AWS was not able to validate the provided access credentials")
-            return serve_query(self.region, service, form, request_id)
+            return serve_query(self._as_seen_by(request, form), service, form, request_id)
         except ServiceError as error:
             return self._refusal(service, error, request, request_id)
         except (ConnectionError, TimeoutError):
@@ -78,6 +80,12 @@ class Application:
             if isinstance(error, OSError | sqlite3.OperationalError):  # such as a disk that is full
                 fault = f"The local region cannot go on: {error}"
             return self._refusal(service, ServiceError("InternalError", fault), request, request_id)
+
+    def _as_seen_by(self, request: Request, form: protocol.Parameters) -> Region:
+        """Every caller is the region's one account, but who calls itself amazon: so its images get there."""
+        key = KEY.search(request.credential)
+        name = key[1] if key else form.get("AWSAccessKeyId", "")
+        return self.region.as_seen_by(AMAZON_ACCOUNT) if name == AMAZON else self.region
 
     def _form(self, request: Request, body: Body) -> protocol.Parameters:
         """The parameters of a query-protocol call, from its form or its query string; empty for any other."""

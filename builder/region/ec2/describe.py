@@ -95,7 +95,7 @@ FILTERS: Mapping[str, Callable[[StoredImage], Iterable[str]]] = {
 
 
 def describe_images(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    images = all_images(region)
+    images = [each for each in all_images(region) if each.may_be_launched_by(region.account)]
     ids = wanted.get("ImageIds") or ()
     if ids:
         images = _of_ids(images, ids)

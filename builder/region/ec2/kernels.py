@@ -7,8 +7,8 @@ Ids and names as AWS published them in its user guide ("PV-GRUB", "Amazon PV-GRU
 from collections.abc import Mapping
 from typing import Any
 
-# The account behind the owner alias "amazon" for these images.
-OWNER = "137112412989"
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
+
 PV_GRUB = {"aki-919dcaf8": "x86_64", "aki-8f9dcae6": "i386", "aki-499ccb20": "x86_64", "aki-659ccb0c": "i386"}
 PARTITIONED = frozenset({"aki-499ccb20", "aki-659ccb0c"})
 
@@ -25,8 +25,8 @@ def _image(kernel_id: str, architecture: str) -> dict[str, Any]:
         "ImageLocation": f"ec2-public-images-us-east-1/{name}.manifest.xml",
         "ImageType": "kernel",
         "Architecture": architecture,
-        "OwnerId": OWNER,
-        "ImageOwnerAlias": "amazon",
+        "OwnerId": AMAZON_ACCOUNT,
+        "ImageOwnerAlias": AMAZON,
         "Name": name,
         "Description": "PV-GRUB release 1.04",
         "RootDeviceType": "instance-store",

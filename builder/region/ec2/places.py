@@ -59,7 +59,7 @@ def describe_availability_zones(region: Region, wanted: Mapping[str, Any]) -> di
 
 
 def get_caller_identity(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Whatever the credentials are, their owner is the region's one account."""
+    """Whatever the credentials are, their owner is the region's one account; or amazon, when they say so."""
     del wanted
     return {
         "Account": region.account,

@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,6 +70,10 @@ class Region:
     def account(self) -> str:
         return self.identity.account
 
+    def as_seen_by(self, account: str) -> "Region":
+        """The same region, asked by another account."""
+        return self if account == self.account else replace(self, identity=replace(self.identity, account=account))
+
     @cached_property
     def private_key(self) -> "RSAPrivateKey":
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -91,6 +95,10 @@ class StoredImage:
     users: frozenset[str]
     """Accounts with launch permission."""
     public: bool
+
+    def may_be_launched_by(self, account: str) -> bool:
+        """By its owner and whom it was shared with; nobody else knows of it."""
+        return self.public or account == self.owner or account in self.users
 
     @property
     def id(self) -> str:
@@ -121,11 +129,15 @@ def all_images(region: Region) -> list[StoredImage]:
     rows = region.state.rows("SELECT * FROM images WHERE state = 'available' ORDER BY created, id")
     tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags"))
     permissions = _grouped(region.state.rows("SELECT image, value, kind FROM permissions"))
-    own = [_stored(row, tags.get(row["id"], {}), permissions.get(row["id"], {})) for row in rows]
+    # Tags are seen by their owner alone.
+    registered = [
+        _stored(row, tags.get(row["id"], {}) if row["owner"] == region.account else {}, permissions.get(row["id"], {}))
+        for row in rows
+    ]
     amazon = [
         StoredImage(record=each, state="available", tags={}, users=frozenset(), public=True) for each in kernels.IMAGES
     ]
-    return amazon + own
+    return amazon + registered
 
 
 def _grouped(rows: list[Row]) -> dict[str, dict[str, str]]:
@@ -159,6 +171,8 @@ def find_own_image(region: Region, image_id: str) -> StoredImage:
     row = region.state.row("SELECT * FROM images WHERE id = ?", (image_id,))
     if row is None:
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    if row["owner"] != region.account:
+        raise ServiceError("AuthFailure", f"Not authorized for image:{image_id}")
     if row["state"] != "available":
         raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
     tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags WHERE resource = ?", (image_id,)))

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
 from builder.formats.manifest_grammar import DEVICE
 from builder.region.ec2 import kernels
 from builder.region.ec2.bundles import Bundle, fetch_bundle
@@ -42,6 +43,7 @@ def register_image(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         **_described_bundle(region, wanted, bundle),
         "Name": name,
         "BlockDeviceMappings": mappings,
+        **({"ImageOwnerAlias": AMAZON} if region.account == AMAZON_ACCOUNT else {}),
         **({"Description": wanted["Description"]} if wanted.get("Description") else {}),
         **{member: wanted[member] for member in ("ImdsSupport",) if wanted.get(member)},
     }

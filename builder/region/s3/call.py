@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
+from builder.catalog.regions import AMAZON_ACCOUNT
 from builder.region.errors import ServiceError
 from builder.region.http import CHUNK, Body
 from builder.region.identity import ACCOUNT
@@ -17,6 +18,8 @@ from builder.region.state import Incoming, Row, State
 
 # The largest single PUT and the largest part.
 LARGEST_PUT = 5 << 30
+# Buckets are of the one user of this machine, whichever of the region's two accounts its calls come from.
+OWNERS = (ACCOUNT, AMAZON_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ def find_bucket(call: Call, name: str | None = None) -> Row:
     if row is None:
         raise ServiceError("NoSuchBucket", "The specified bucket does not exist", {"BucketName": name})
     expected = call.parameters.get("ExpectedBucketOwner")
-    if expected and expected != ACCOUNT:
+    if expected and expected not in OWNERS:
         raise ServiceError("AccessDenied", "Access Denied")
     return row
 

@@ -76,7 +76,7 @@ def find_image(region: Region, image_id: str) -> StoredImage:
         if row is not None:
             raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
-    if found.owner != region.account and not found.public and region.account not in found.users:
+    if not found.may_be_launched_by(region.account):
         raise ServiceError("AuthFailure", f"Not authorized for images: [{image_id}]")
     return found
 
