@@ -6,7 +6,6 @@ Where a manifest is, the bundle is whole; two bundles are never mixed.
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -157,24 +156,17 @@ def bundle_to_s3(
     acl = buckets.readable_acl(bucket, prefix, acl)
     names = write.stream_names(description.name, image.size)
     with S3Sink(bucket, prefix, names, acl, note=note) as sink:
-        # In a thread of its own, so that Ctrl-C reaches the sink at once, which the producer may be waiting for.
-        with ThreadPoolExecutor(1, "bundle") as pool:
-            making = pool.submit(
-                write.bundle,
-                image,
-                description,
-                keys,
-                sink,
-                level=level,
-                names=names,
-                workers=workers,
-                progress=progress,
-            )
-            try:
-                made = making.result()
-            except BaseException:
-                sink.stop()
-                raise
+        made = write.bundle(
+            image,
+            description,
+            keys,
+            sink,
+            level=level,
+            names=names,
+            workers=workers,
+            progress=progress,
+            stop=sink.stop,
+        )
         key = sink.keep(made.manifest_name, made.manifest)
     sent = made.sealed.length + len(made.manifest)
     return Sent(location=f"{bucket.name}/{key}", manifest=key, sent=sent, kept=0)

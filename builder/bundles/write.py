@@ -1,6 +1,7 @@
 """Makes a bundle of an image: parts into a sink in one pass, and the manifest that the user's key signs."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +49,26 @@ def bundle(
     session: SessionKey | None = None,
     workers: int | None = None,
     progress: Progress = no_progress,
+    stop: Callable[[], None] = lambda: None,
 ) -> Bundled:
     """Put the image's parts into `sink`. Nothing secret is logged or kept: the session key lives in this call only.
 
     `names` are for sinks that have to know a part's name before the count is known, see `stream_names`; as many as
     there are parts are used. A given `session` key is for tests: it must never encrypt two images.
+    `stop` is called first when anything fails, see `seal`.
     """
     check(description)
     session = session or bundle_cipher.new_session_key()
     sealed = seal(
-        description.name, image.size, image.blocks(), session, sink, level=level, progress=progress, workers=workers
+        description.name,
+        image.size,
+        image.blocks(),
+        session,
+        sink,
+        level=level,
+        progress=progress,
+        stop=stop,
+        workers=workers,
     )
     count = len(sealed.parts)
     used = part_names(description.name, count) if names is None else names[:count]

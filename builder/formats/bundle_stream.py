@@ -70,12 +70,13 @@ def seal(
     *,
     level: Level = "fast",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    stop: Callable[[], None] = lambda: None,
     workers: int | None = None,
 ) -> Sealed:
     """Encrypt an image of `size` bytes into parts, which `sink` takes. The bytes do not depend on `workers`.
 
     An error of any thread is raised here, as is Ctrl-C, after the work in hand (a few blocks) is done; what the sink
-    holds is worthless then.
+    holds is worthless then. `stop` is called before that: a sink whose `write` may be waiting must not wait any more.
     """
     workers = workers or len(os.sched_getaffinity(0))
     tar = hashlib.sha1(usedforsecurity=False)
@@ -108,6 +109,7 @@ def seal(
                 settle()
             return order.submit(out.finish, tar.hexdigest()).result()
         except BaseException:
+            stop()
             for pool in (deflaters, hasher, order):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -14,6 +14,7 @@ import pytest
 
 from builder.bundles import fetch, read, remove, send, write
 from builder.bundles.contract import Description, Keys
+from builder.bundles.image import Image as PipedImage
 from builder.bundles.image import open_image
 from builder.bundles.s3_parts import BUFFERS, S3Sink, S3Source
 from builder.cloud import s3
@@ -128,6 +129,22 @@ class TestStraightToS3:
                 with pytest.raises(KeyboardInterrupt):
                     work()
                 assert time.monotonic() - began < 20
+        assert under(images) == {}
+
+    def test_interrupted_while_the_image_does_not_come(self, images: Bucket, keys: Keys) -> None:
+        """From a pipe whose other end neither writes nor goes away."""
+        reader, writer = os.pipe()
+        image = PipedImage(where="standard input", size=60 * MIB, descriptor=reader, pipe=True)
+        release = threading.Timer(20, os.close, [writer])
+        release.start()
+        began = time.monotonic()
+        threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            send.bundle_to_s3(image, SAID, keys, images, "web")
+        assert time.monotonic() - began < 15
+        release.cancel()
+        os.close(reader)
+        os.close(writer)
         assert under(images) == {}
 
     def test_another_bundle_comes_meanwhile(self, images: Bucket, keys: Keys) -> None:
