@@ -9,7 +9,7 @@ from builder import __version__
 from builder.bundles.contract import Description, Keys, PartSink, Progress, no_progress
 from builder.bundles.directory import DirectorySink
 from builder.bundles.image import Image
-from builder.errors import RecipeError
+from builder.errors import BuilderError, RecipeError
 from builder.formats import bundle_cipher, tar_member
 from builder.formats.bundle_cipher import SessionKey
 from builder.formats.bundle_manifest import (
@@ -19,9 +19,11 @@ from builder.formats.bundle_manifest import (
     format_manifest,
     part_names,
 )
-from builder.formats.bundle_stream import Sealed, largest_count, seal
+from builder.formats.bundle_stream import PartDigest, Sealed, largest_count, seal
 from builder.formats.gzip_stream import Level
-from builder.formats.manifest_reader import read_manifest
+from builder.formats.manifest_grammar import IMAGE_IDS
+from builder.formats.manifest_reader import objections, read_manifest
+from builder.formats.toml import printable
 
 ARCHITECTURES = ("i386", "x86_64")
 
@@ -73,7 +75,7 @@ def bundle(
     count = len(sealed.parts)
     used = part_names(description.name, count) if names is None else names[:count]
     manifest = format_manifest(
-        _manifest(description, keys, image.size, sealed, used, session),
+        _manifest(description, image.size, sealed, used, _wrapped(session, keys)),
         lambda signed: bundle_cipher.sign(signed, keys.private_key),
     )
     return Bundled(
@@ -132,12 +134,57 @@ def check(description: Description) -> None:
             f"EC2 has no instance-store images for {description.architecture}",
             hint=f"use {' or '.join(ARCHITECTURES)}",
         )
+    for kind, given in (("kernel", description.kernel_id), ("ramdisk", description.ramdisk_id)):
+        if given and IMAGE_IDS[kind].fullmatch(given) is None:
+            raise RecipeError(
+                f'"{printable(given)}" is not the id of a {kind} image',
+                hint=f"EC2's are {'aki' if kind == 'kernel' else 'ari'}- and 8 or 17 hexadecimal digits",
+            )
+    if wrong := _objections(description):
+        raise RecipeError(f"EC2 would refuse this bundle: {wrong[0]}", detail="\n".join(wrong[1:]))
+
+
+def _objections(description: Description) -> list[str]:
+    """What the rules for manifests say of one that says this, of an image of which nothing is known yet."""
+    sealed = Sealed(
+        tar_sha1="00" * 20,
+        ciphertext_sha256="00" * 32,
+        length=16,
+        parts=(PartDigest(length=16, sha1="00" * 20, sha256="00" * 32),),
+    )
+    wrapped = _Wrapped(ec2_key="00", user_key="00", ec2_iv="00", user_iv="00")
+    try:
+        data = format_manifest(
+            _manifest(description, 1, sealed, part_names(description.name, 1), wrapped), lambda _: b"\0"
+        )
+        return [f"{each.where}: {each.why}" for each in objections(data)]
+    except BuilderError as error:  # such as a control character: no manifest can hold it
+        return [error.brief]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wrapped:
+    """The session key and its IV, wrapped for EC2 and for the user."""
+
+    ec2_key: str
+    user_key: str
+    ec2_iv: str
+    user_iv: str
+
+
+def _wrapped(session: SessionKey, keys: Keys) -> _Wrapped:
+    user = keys.private_key.public_key()
+    return _Wrapped(
+        ec2_key=bundle_cipher.wrap(session.key, keys.ec2),
+        user_key=bundle_cipher.wrap(session.key, user),
+        ec2_iv=bundle_cipher.wrap(session.iv, keys.ec2),
+        user_iv=bundle_cipher.wrap(session.iv, user),
+    )
 
 
 def _manifest(
-    description: Description, keys: Keys, size: int, sealed: Sealed, names: tuple[str, ...], session: SessionKey
+    description: Description, size: int, sealed: Sealed, names: tuple[str, ...], wrapped: _Wrapped
 ) -> BundleManifest:
-    user, ec2 = keys.private_key.public_key(), keys.ec2
     version, _, release = __version__.rpartition(".")
     return BundleManifest(
         bundler=Bundler(name="ami-factory", version=version, release=release),
@@ -154,9 +201,9 @@ def _manifest(
         digest=sealed.tar_sha1,
         size=size,
         bundled_size=sealed.length,
-        ec2_encrypted_key=bundle_cipher.wrap(session.key, ec2),
-        user_encrypted_key=bundle_cipher.wrap(session.key, user),
-        ec2_encrypted_iv=bundle_cipher.wrap(session.iv, ec2),
-        user_encrypted_iv=bundle_cipher.wrap(session.iv, user),
+        ec2_encrypted_key=wrapped.ec2_key,
+        user_encrypted_key=wrapped.user_key,
+        ec2_encrypted_iv=wrapped.ec2_iv,
+        user_encrypted_iv=wrapped.user_iv,
         parts=tuple(Part(filename=name, sha1=part.sha1) for name, part in zip(names, sealed.parts, strict=True)),
     )

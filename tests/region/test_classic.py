@@ -92,13 +92,13 @@ def test_what_the_options_say_is_in_the_manifest(shell: Shell) -> None:
     """ec2-ami-tools made one product code "a,b" of two."""
     shell.good(
         "ec2-bundle-image", "-i", "disk.img", "-d", "bundles", "-p", "web", "-r", "i386", "-u", "1234-5678-9012",
-        "--productcodes", "A1,B2", "-B", "ami=sda1,root=/dev/sda1", "--kernel", "aki-1", "--ramdisk", "ari-1",
+        "--productcodes", "A1,B2", "-B", "ami=sda1,root=/dev/sda1", "--kernel", "aki-919dcaf8", "--ramdisk", "ari-5d2bd734",
     )  # fmt: skip
     text = manifest(shell, "web")
     assert (
         "<machine_configuration><architecture>i386</architecture><block_device_mapping><mapping><virtual>ami</virtual>"
         "<device>sda1</device></mapping><mapping><virtual>root</virtual><device>/dev/sda1</device></mapping>"
-        "</block_device_mapping><kernel_id>aki-1</kernel_id><ramdisk_id>ari-1</ramdisk_id><product_codes>"
+        "</block_device_mapping><kernel_id>aki-919dcaf8</kernel_id><ramdisk_id>ari-5d2bd734</ramdisk_id><product_codes>"
         "<product_code>A1</product_code><product_code>B2</product_code></product_codes></machine_configuration>"
     ) in text
     assert "<image><name>web</name><user>123456789012</user><type>machine</type>" in text

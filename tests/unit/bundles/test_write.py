@@ -102,15 +102,15 @@ def test_the_bytes_of_these_releases(level: Level, digest: str, keys: Keys, tmp_
 def test_a_description_with_everything(image: Path, keys: Keys) -> None:
     full = replace(
         DESCRIPTION,
-        kernel_id="aki-1",
-        ramdisk_id="ari-1",
+        kernel_id="aki-919dcaf8",
+        ramdisk_id="ari-5d2bd734",
         block_device_mapping=(("ami", "sda1"),),
         product_codes=("A", "B"),
         ancestry=("ami-1",),
     )
     with open_image(image) as opened:
         parsed = write.bundle(opened, full, keys, Kept()).parsed
-    assert (parsed.kernel_id, parsed.ramdisk_id, parsed.product_codes) == ("aki-1", "ari-1", ("A", "B"))
+    assert (parsed.kernel_id, parsed.ramdisk_id, parsed.product_codes) == ("aki-919dcaf8", "ari-5d2bd734", ("A", "B"))
     assert (parsed.block_device_mapping, parsed.ancestry) == ((("ami", "sda1"),), ("ami-1",))
 
 
@@ -134,6 +134,11 @@ def test_noise_fits_into_the_largest_count() -> None:
         pytest.param({"name": "../web"}, "cannot be the name", id="name"),
         pytest.param({"account": "1234-5678-9012"}, "not an AWS account", id="dashes"),
         pytest.param({"architecture": "arm64"}, "no instance-store images for arm64", id="architecture"),
+        pytest.param({"kernel_id": "x<y"}, "the id of a kernel image", id="kernel"),
+        pytest.param({"ramdisk_id": "aki-919dcaf8"}, "the id of a ramdisk image", id="ramdisk"),
+        pytest.param({"block_device_mapping": (("ephemeral0", "xvdal"),)}, "EC2 would refuse .*'xvdal'", id="device"),
+        pytest.param({"block_device_mapping": (("disk0", "sdb"),)}, "EC2 would refuse .*'disk0'", id="virtual"),
+        pytest.param({"product_codes": ("A\0B",)}, "EC2 would refuse", id="control-character"),
     ],
 )
 def test_refused_before_anything_is_read(changes: dict[str, Any], said: str, keys: Keys, directory: Path) -> None:
