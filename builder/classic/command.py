@@ -77,6 +77,9 @@ def parse(command: Command, words: Sequence[str], environment: Mapping[str, str]
             if given is None:
                 setattr(options, option.name, option.default)
                 continue
+        elif "" in (given if isinstance(given, list) else [given]):
+            # "$CERT" of a shell that has no CERT: not given is not what was meant, least of all of a certificate.
+            raise RecipeError(f"{command.name}: {_called(option)} is empty", hint=_help_hint(command.name))
         setattr(options, option.name, _read(option, given))
     missing = [each for each in command.options if each.required and getattr(options, each.name) in (None, ())]
     if missing:

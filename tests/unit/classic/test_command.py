@@ -55,6 +55,13 @@ def test_what_is_given_is_read() -> None:
     assert (options.acl, options.inherit, options.yes) == ("two", False, True)
 
 
+@pytest.mark.parametrize("words", [["-b", ""], ["-b", "x", "-k", ""], ["-b", "x", "--codes", "a", "--codes", ""]])
+def test_an_empty_value_is_not_taken_for_none(words: list[str]) -> None:
+    """`ec2-unbundle -c "$CERT"` where CERT is not set must not go on without looking at the signature."""
+    with pytest.raises(RecipeError, match="is empty"):
+        parse(tried(), words, NOTHING)
+
+
 def test_a_long_option_can_be_cut_short() -> None:
     """As with the originals, while it is clear which one is meant."""
     assert parse(tried(), ["--buck", "x"], NOTHING).bucket == "x"
