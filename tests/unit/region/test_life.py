@@ -11,13 +11,13 @@ import pytest
 
 from builder.errors import BuilderError
 from builder.machine.guest import Disk, End, GuestSpec
-from builder.machine.host import Guest
 from builder.machine.qmp import Closed
 from builder.region import life
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.record import Instance, find_instance
 from builder.region.life import Life
 from builder.region.state import State
+from tests.support.hosts import Host
 
 ID = "i-00000001"
 LOGIN = "\nip-10-1-1-1 login: "
@@ -26,47 +26,6 @@ RECORD = (
     '{"InstanceType": "m1.small", "Architecture": "x86_64", "VirtualizationType": "paravirtual", '
     '"MetadataOptions": {}, "RootDeviceName": "/dev/sda1", "AvailabilityZone": "us-east-1a"}'
 )
-
-
-@dataclass
-class Host:
-    """Told to end, a guest ends."""
-
-    place: Path
-    refusing: list[BuilderError] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
-    deaf: bool = False
-    """Its guests do not listen."""
-
-    def create(self, spec: GuestSpec) -> Guest:
-        self.done.append("create")
-        if self.refusing:
-            raise self.refusing.pop(0)
-        return Guest(spec, 1, self.place / "console")
-
-    def restart(self, guest: Guest) -> Guest:
-        self.done.append("restart")
-        return Guest(guest.spec, 1, guest.console)
-
-    def reboot(self, guest: Guest) -> None:
-        self._ask(guest, "reboot")
-
-    def shut_down(self, guest: Guest) -> None:
-        self._ask(guest, "poweroff")
-
-    def _ask(self, guest: Guest, reason: str) -> None:
-        self.done.append(reason)
-        if not self.deaf:
-            guest.finish(End(reason=reason))
-
-    def destroy(self, guest: Guest) -> None:
-        if guest.end is None:
-            self.done.append("destroy")
-            guest.finish(End(reason="destroyed"))
-
-    def remove(self, guest: Guest) -> None:
-        self.done.append("remove")
-        self.destroy(guest)
 
 
 @dataclass
