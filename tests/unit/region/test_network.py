@@ -35,7 +35,7 @@ def test_permissions(tmp_path: Path) -> None:
         Permission(protocol="tcp", first=80, last=80, cidrs=("0.0.0.0/0",)),
         Permission(protocol="icmp", first=8, last=-1, addresses=("10.0.0.3",)),
     )
-    found = permissions(state)
+    found = dict(permissions(state))
     assert found.pop("i-d") == (
         Permission(protocol="tcp", first=5432, last=5432, addresses=("10.0.0.2", "10.0.0.0", "10.0.0.1")),
         Permission(protocol="all", first=-1, last=-1, cidrs=("10.0.0.0/8",)),
