@@ -17,7 +17,7 @@ pytest := $(python) -m pytest
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup develop ami plan test test-full check bench fuzz golden recipes region-start region-ship region-stop requirements clean
+.PHONY: help setup develop ami plan test test-full check bench fuzz golden recipes region-start region-ship region-stop article requirements clean
 
 help: ## Show this list.
 	@echo "Variables: RECIPE=$(RECIPE) INSTANCE_TYPE=$(INSTANCE_TYPE) ARCH=$(ARCH) REGION=$(or $(REGION),local)"
@@ -68,6 +68,9 @@ region-ship: setup ## Offer the web server's AMI in the local region: amazon's, 
 
 region-stop: setup ## Stop the local region; what is registered stays.
 	@$(factory) region stop
+
+article: setup ## Walk through EC2's first years, command by command: three machines boot (minutes).
+	@scripts/article
 
 requirements: develop ## Write requirements.lock from the environment as it is.
 	@sed -n '/^#/p' requirements.lock > .cache/requirements.lock

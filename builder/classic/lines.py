@@ -4,6 +4,7 @@ Columns and their order are those of "Amazon EC2 Command Line Reference", API ve
 1.7 print them. The first word of a line says what it is about. A column that has no value is empty, and stays.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -143,9 +144,9 @@ def console(found: Answer, *, raw: bool) -> str:
 def escaped(written: str) -> str:
     """A console's text that does nothing to a terminal: of control characters only line feeds and tabs are left.
 
-    A carriage return before a line feed is that of the serial line, and means nothing.
+    Carriage returns before a line feed are those of the serial line, and mean nothing.
     """
-    plain = written.replace("\r\n", "\n")
+    plain = re.sub(r"\r+\n", "\n", written)
     return "".join(f"^{chr(ord(each) ^ 0x40)}" if _is_control(each) else each for each in plain)
 
 

@@ -161,9 +161,9 @@ def test_a_key_pair() -> None:
 
 
 def test_a_console_does_nothing_to_a_terminal() -> None:
-    found = {"InstanceId": "i-1", "Timestamp": "2010-10-14T01:12:41.000Z", "Output": "a\r\n\x1b[31mb\tc\x7f\rd\n"}
+    found = {"InstanceId": "i-1", "Timestamp": "2010-10-14T01:12:41.000Z", "Output": "a\r\r\n\x1b[31mb\tc\x7f\rd\r\n"}
     assert lines.console(found, raw=False) == "i-1\n2010-10-14T01:12:41+0000\na\n^[[31mb\tc^?^Md\n"
-    assert lines.console(found, raw=True) == "i-1\n2010-10-14T01:12:41+0000\na\r\n\x1b[31mb\tc\x7f\rd\n"
+    assert lines.console(found, raw=True) == "i-1\n2010-10-14T01:12:41+0000\na\r\r\n\x1b[31mb\tc\x7f\rd\r\n"
 
 
 def test_a_console_that_is_silent_so_far() -> None:
