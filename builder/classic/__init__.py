@@ -1,6 +1,7 @@
 """The classic commands of EC2, ec2-bundle-image to ec2-register, with the options that their published manuals give.
 
-One module a command: its table of options, and what it does with them. What they share is here:
+A module for each command, or for a family of them: its table of options, and what it does with them. What they share
+is here:
 
     options   what an option is, and the tables that commands have in common
     command   from words to options, help, manual and notes

@@ -42,7 +42,7 @@ DESTINATION = Option(
 COMPRESSION = Option(
     names=("--compression",),
     value="LEVEL",
-    help="`fast`, or `small`: a tenth less to store, for several times the work. [fast]",
+    help="`fast`, or `small`: an eighth less to store, for several times the work. [fast]",
     choices=("fast", "small"),
     default="fast",
 )

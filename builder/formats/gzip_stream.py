@@ -29,7 +29,7 @@ from isal import isal_zlib
 from builder.formats import deflate_join
 
 Level = Literal["fast", "small"]
-"""`fast` keeps up with the other work on a bundle; `small` takes eight times its time for a seventh fewer bytes."""
+"""`fast` keeps up with the other work on a bundle; `small` takes eight times its time for an eighth fewer bytes."""
 
 # Method 8, no flags, no time, no extra flags, operating system unknown: nothing that varies.
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

@@ -283,7 +283,7 @@ class Bundle(Table):
     prefix: Prefix | None = Field(None, description="Key prefix in the bucket; the recipe's name when left out.")
     compression: Literal["fast", "small"] = Field(
         "fast",
-        description="fast, or small: a seventh fewer bytes to upload and to keep, for several times the work.",
+        description="fast, or small: an eighth fewer bytes to upload and to keep, for several times the work.",
     )
 
     @model_validator(mode="after")

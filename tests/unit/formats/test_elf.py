@@ -26,9 +26,7 @@ def test_needed() -> None:
     assert needed(program()) == ()
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"#!/bin/sh\n", program("libc.so.6")[:100], program("libc.so.6")[:-40]], ids=str
-)
+@pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", program("libc.so.6")[:100], program("libc.so.6")[:-40]], ids=str)
 def test_what_is_damaged(data: bytes) -> None:
     with pytest.raises(BuilderError):
         needed(data)
