@@ -77,6 +77,14 @@ def test_saved_and_restored_on_a_new_instance(endpoint: str, tmp_path: Path) -> 
     assert keys(endpoint) == ["web/deep/ä b", "web/more"]
 
 
+def test_what_another_client_has_put_there_can_be_read_by_all(endpoint: str, tmp_path: Path) -> None:
+    client("s3", endpoint).put_object(Bucket="kept", Key="web/deep/page", Body=b"put")
+    assert run(tmp_path / "6", settings(endpoint), "restore")[0][0] == 0
+    restored = tmp_path / "6/srv/data/deep/page"
+    paths = (restored, restored.parent, restored.parent.parent)
+    assert [path.stat().st_mode & 0o055 for path in paths] == [0o055] * 3  # s3cmd 2.3 makes such files executable
+
+
 def test_nothing_is_saved_before_it_is_restored(endpoint: str, tmp_path: Path) -> None:
     client("s3", endpoint).put_object(Bucket="kept", Key="web/page", Body=b"kept")
     assert run(tmp_path / "3", settings(endpoint), "save") == [
