@@ -559,7 +559,8 @@ class TestAttributes:
             ([image_id], [{"Key": "k" * 129, "Value": ""}], "InvalidParameterValue"),
             ([image_id], [{"Key": "k", "Value": "v" * 257}], "InvalidParameterValue"),
             ([image_id], [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}], "InvalidParameterValue"),
-            (["i-0123456789abcdef0"], many[:1], "InvalidID"),
+            (["i-0123456789abcdef0"], many[:1], "InvalidInstanceID.NotFound"),
+            (["vol-0123456789abcdef0"], many[:1], "InvalidID"),
             (["ami-0123456789abcdef0"], many[:1], "InvalidAMIID.NotFound"),
         ):
             with refused(code):
