@@ -1,4 +1,4 @@
-"""The classic commands of EC2, ec2-bundle-image to ec2-register, with the options that their published manuals give.
+"""The classic commands of EC2, ec2-bundle-image to ec2-run-instances, with the options that their published manuals give.
 
 A module for each command, or for a family of them: its table of options, and what it does with them. What they share
 is here:
@@ -7,6 +7,8 @@ is here:
     command   from words to options, help, manual and notes
     place     which region, at which address, as whom
     signer    whose keys a bundle is made with
+    api       a call of the EC2 API, and how what it answers is shown
+    lines     the tables of the EC2 API tools: from answers to columns
 
-A further ec2-* command is a module with a `COMMAND` and a `main`, and a line in pyproject.toml.
+A further ec2-* command is a `Command` and a `main` of its own, and a line in pyproject.toml.
 """
