@@ -3,16 +3,25 @@ client shows of them."""
 
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import pytest
 
-from builder.region.control import Status
+from tests.support.regions import WithoutPower, region_at, served
 
 
-def test_a_key_pair_and_two_ports(region: Status, tmp_path: Path) -> None:
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """A region that nobody has used yet."""
+    with served(region_at(tmp_path / "region", WithoutPower)) as found:
+        yield found
+
+
+def test_a_key_pair_and_two_ports(url: str, tmp_path: Path) -> None:
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-    ec2 = session.client("ec2", endpoint_url=region.endpoint_url)
+    ec2, resources = session.client("ec2", endpoint_url=url), session.resource("ec2", endpoint_url=url)
 
     # ec2-add-keypair gsg-keypair
     pair = ec2.create_key_pair(KeyName="gsg-keypair")
@@ -38,12 +47,6 @@ def test_a_key_pair_and_two_ports(region: Status, tmp_path: Path) -> None:
 
     # ec2-revoke default -p 80, and what is left as resources of boto3 show it
     ec2.revoke_security_group_ingress(GroupName="default", IpProtocol="tcp", FromPort=80, ToPort=80, CidrIp="0.0.0.0/0")
-    group = session.resource("ec2", endpoint_url=region.endpoint_url).SecurityGroup(default["GroupId"])
+    group = resources.SecurityGroup(default["GroupId"])
     assert [each["FromPort"] for each in group.ip_permissions if each["IpRanges"]] == [22]
-    assert [each.name for each in session.resource("ec2", endpoint_url=region.endpoint_url).key_pairs.all()] == [
-        "gsg-keypair"
-    ]
-
-    # As it was: the region is shared with other tests.
-    group.revoke_ingress(IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0")
-    ec2.delete_key_pair(KeyName="gsg-keypair")
+    assert [each.name for each in resources.key_pairs.all()] == ["gsg-keypair"]
