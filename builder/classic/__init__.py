@@ -1,4 +1,4 @@
-"""The classic commands of EC2, ec2-bundle-image to ec2-run-instances, with the options that their published manuals give.
+"""The classic commands of EC2, those of the AMI tools and of the API tools, with the options of their manuals.
 
 A module for each command, or for a family of them: its table of options, and what it does with them. What they share
 is here:
