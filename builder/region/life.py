@@ -60,7 +60,7 @@ class Life:
     def __init__(self, instance: Instance, state: State, surroundings: Surroundings) -> None:
         self.instance = instance
         self.guest: Guest | None = None
-        self.reach = Reach(status="initializing")
+        self._reach = Reach(status="initializing")
         self._state = state
         self._surroundings = surroundings
         self._host: XenHost | None = None
@@ -70,6 +70,11 @@ class Life:
         """Bytes of the console that belong to boots before this one."""
         self._patience = 0.0
         self._thread = threading.Thread(target=self._run, name=instance.id, daemon=True)
+
+    @property
+    def reach(self) -> Reach:
+        """Of one that is to restart, nothing is known any more."""
+        return Reach(status="initializing") if self._rebooting.is_set() else self._reach
 
     def begin(self) -> None:
         self._thread.start()
@@ -142,7 +147,6 @@ class Life:
                 self._stop(guest, self._host.shut_down)
                 return _by_user()
             if end is None and self._rebooting.is_set():
-                self._rebooting.clear()
                 self._stop(guest, self._host.reboot)
                 end = guest.end
                 if end is not None and end.reason != "lost":
@@ -152,13 +156,14 @@ class Life:
                 guest = self._again(guest)
             elif end is not None:
                 return self._ended(guest, end)
-            elif self.reach.status == "initializing" and (ending := self._look(guest)):
+            elif self._reach.status == "initializing" and (ending := self._look(guest)):
                 return ending
 
     def _again(self, guest: "Guest") -> "Guest":
         assert self._host is not None
         self._seen = len(guest.console_text())
-        self.reach = Reach(status="initializing")
+        self._reach = Reach(status="initializing")
+        self._rebooting.clear()
         self._patience = time.monotonic() + BOOT_SECONDS
         self.guest = self._host.restart(guest)
         return self.guest
@@ -166,7 +171,7 @@ class Life:
     def _stop(self, guest: "Guest", ask: "Callable[[Guest], None]") -> None:
         """Ask the system to end; one that does not, or cannot yet, is ended."""
         assert self._host is not None
-        if guest.end is None and self.reach.status == "ok":
+        if guest.end is None and self._reach.status == "ok":
             ask(guest)
             guest.wait(SHUTDOWN_SECONDS)
         self._host.destroy(guest)
@@ -175,11 +180,11 @@ class Life:
         overdue = f"no login on the console within {BOOT_SECONDS:.0f} s" if time.monotonic() > self._patience else ""
         found = look(guest.console_text()[self._seen :], overdue=overdue)
         if found.ready:
-            self.reach = Reach(status="ok")
+            self._reach = Reach(status="ok")
         elif found.over:
             return Ending(code=states.IMAGE, reason=f"Client error on launch: {found.cause}")
         elif found.broken:
-            self.reach = Reach(status="impaired", since=states.now())
+            self._reach = Reach(status="impaired", since=states.now())
             with self._state.transaction() as database:
                 states.explain(database, self.instance.id, code=states.IMAGE, reason=found.cause)
         return None
