@@ -7,7 +7,6 @@ disk away; `direct` boots it in plain QEMU, for a quick look.
 import fcntl
 import json
 import os
-import re
 import shutil
 import socket
 import time
@@ -15,31 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 from builder.canonical import to_plain
 from builder.catalog.instance_types import InstanceType
-from builder.errors import BuilderError
-from builder.machine import causes, checks, direct, metadata, prepare, ssh, workplace
+from builder.machine import causes, checks, direct, metadata, phases, prepare, ssh, workplace
 from builder.machine.checks import Check
 from builder.machine.diagnose import diagnose
-from builder.machine.guest import Disk, End, GuestSpec, classic_mac, classic_name
+from builder.machine.follow import NotBooted, Running, ended, follow
+from builder.machine.guest import Disk, GuestSpec, classic_mac, classic_name
 from builder.machine.host import Guest, XenHost
 from builder.machine.network import Permission
 
 ADDRESS = "10.251.50.35"
 INSTANCE = "i-0f00db00"
-# What tells on the console that a phase has begun, in the order of a boot.
-PHASES = (
-    ("grub", r"PV-GRUB stand-in reads|Welcome to GRUB"),
-    ("kernel", r"Linux version \d"),
-    ("init", r"systemd\[1\]|Welcome to (?!GRUB)[A-Z]|INIT: version"),
-    ("login", r"(?m)^\S+ login:"),
-)
-_SILENCE_SECONDS = 240.0  # emulated, on a busy machine; systemd's own patience with a device is 90
-_LIMIT_SECONDS = 1200.0
-_GRACE_SECONDS = 3.0  # the rest of what a console has to say
-_LOOK_SECONDS = 0.2
+_PATIENCE_SECONDS = 240.0  # emulated, on a busy machine
 _TRY_SECONDS = 1.0
 
 
@@ -116,23 +104,6 @@ class Proof:
 Say = Callable[[str], object]
 
 
-class Running(Protocol):
-    """A guest, under Xen or not."""
-
-    end: End | None
-
-    def console_text(self) -> str: ...
-    def wait(self, seconds: float | None = None) -> End | None: ...
-
-
-class NotBooted(BuilderError):
-    """A guest that did not come up."""
-
-    def __init__(self, why: str, cause: causes.Cause | None) -> None:
-        super().__init__(why)
-        self.cause = cause
-
-
 @dataclass(slots=True, kw_only=True)
 class _Course:
     """One proof while it is made: its clock, its keys, what was seen."""
@@ -154,6 +125,9 @@ class _Course:
 
     def fetching(self, what: str, done: int, total: int) -> None:
         self.say(f"{what} the Xen host's packages: {done >> 20} of {total >> 20} MiB")
+
+    def explain(self, console: str) -> causes.Cause | None:
+        return diagnose(console, self.subject.image, self.scratch)
 
     def check(self, name: str, holds: bool, *, bad: str, good: str) -> None:
         self.checks.append(Check(id=name, holds=holds, says=good if holds else bad))
@@ -218,7 +192,7 @@ def _prove_under_xen(course: _Course) -> None:
         course.reached("dom0")
         guest = host.create(_spec(course.subject, "console"))
         login = _let_in(course, host, guest)
-        follow(course, guest)
+        _follow(course, guest, login)
         _look(course, login, guest, address=ADDRESS)
         if course.level is Level.FULL:
             guest = _restarted(course, host, guest, login)
@@ -240,7 +214,7 @@ def _prove_direct(course: _Course) -> None:
     ) as guest:
         login = ssh.Login(port=_free_port(), known=course.scratch / "known_hosts")
         guest.forward(22, login.port)
-        follow(course, guest)
+        _follow(course, guest, login)
         _look(course, login, guest, address=direct.ADDRESS, xen=False)
         _power_off(course, login, guest)
 
@@ -282,53 +256,16 @@ def _let_in(course: _Course, host: XenHost, guest: Guest) -> ssh.Login:
     return ssh.Login(port=host.forward(guest, 22), known=course.scratch / "known_hosts")
 
 
-def follow(course: _Course, guest: Running, *, skip: int = 0, prefix: str = "") -> None:
-    """Watch the console until there is a login. NotBooted when the guest ends, says why it cannot, or falls silent.
-
-    `skip`: so much of the console is of an earlier boot.
-    """
-    waiting = list(PHASES if course.level is not Level.DIRECT else PHASES[1:])
-    length, heard = -1, time.monotonic()
-    began = heard
-    while waiting:
-        text = guest.console_text()[skip:]
-        if len(text) != length:
-            length, heard = len(text), time.monotonic()
-            plain = causes.plain(text)
-            while waiting and re.search(waiting[0][1], plain):
-                course.reached(prefix + waiting.pop(0)[0])
-            if waiting and (cause := causes.cause_of(text)) is not None and cause.fatal:
-                guest.wait(_GRACE_SECONDS)
-                raise _not_booted(course, guest.console_text()[skip:], cause.brief)
-        elif guest.end is not None:
-            guest.wait(_GRACE_SECONDS)
-            raise _ended(course, guest, waiting[0][0], skip)
-        elif time.monotonic() - heard > _SILENCE_SECONDS or time.monotonic() - began > _LIMIT_SECONDS:
-            raise _not_booted(course, text, f"the guest never got as far as {_words(waiting[0][0])}")
-        time.sleep(_LOOK_SECONDS)
-
-
-def _not_booted(course: _Course, console: str, otherwise: str) -> NotBooted:
-    """The cause, or what there is to say without one."""
-    cause = diagnose(console, course.subject.image, course.scratch)
-    return NotBooted(cause.brief if cause else otherwise, cause)
-
-
-def _ended(course: _Course, guest: Running, phase: str, skip: int) -> NotBooted:
-    assert guest.end is not None
-    said = guest.end.detail.splitlines()[-1:] or [""]
-    ended = {
-        "poweroff": "the guest powered off",
-        "reboot": "the guest restarted",
-        "crash": "the guest crashed",
-        "failed": f"Xen could not start the guest: {said[0]}",
-        "lost": "the Xen host ended",
-    }.get(guest.end.reason, f"the guest ended ({guest.end.reason})")
-    return _not_booted(course, guest.console_text()[skip:], f"{ended} before {_words(phase)}")
-
-
-def _words(phase: str) -> str:
-    return {"grub": "its loader", "kernel": "its kernel", "init": "its init", "login": "a login"}[phase]
+def _follow(course: _Course, guest: Running, login: ssh.Login, *, skip: int = 0, prefix: str = "") -> None:
+    """As follow.follow, with what this proof knows."""
+    follow(
+        guest,
+        steps=phases.WITHOUT_LOADER if course.level is Level.DIRECT else phases.WITH_LOADER,
+        reached=lambda phase: course.reached(prefix + phase),
+        knock=lambda: ssh.greets(login),
+        explain=course.explain,
+        skip=skip,
+    )
 
 
 def _look(course: _Course, login: ssh.Login, guest: Running, *, address: str, xen: bool = True) -> None:
@@ -344,7 +281,7 @@ def _look(course: _Course, login: ssh.Login, guest: Running, *, address: str, xe
     course.check("metadata-key", True, bad="", good="the key from the metadata service logs in")
     _check_doors(course, login)
     text = guest.console_text()
-    course.check("console", "Linux version" in text, bad="no kernel messages", good="kernel messages and a login")
+    course.check("console", "Linux version" in text, bad="no kernel messages", good="kernel messages")
 
 
 def _check_doors(course: _Course, login: ssh.Login) -> None:
@@ -369,13 +306,13 @@ def _check_doors(course: _Course, login: ssh.Login) -> None:
 
 def _answered(course: _Course, login: ssh.Login, guest: Running, key: Path, script: str) -> str:
     """What a script says, once the guest lets us in. NotBooted if it never does."""
-    until = time.monotonic() + _SILENCE_SECONDS
+    until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         code, output, said = ssh.run(login, key, script)
         if code != 255:
             return output
         if guest.end is not None:
-            raise _ended(course, guest, "login", 0)
+            raise ended(guest, "up", course.explain)
         if time.monotonic() > until:
             reason = said.splitlines()[-1] if said else "no answer"
             asked = "" if course.requests else "; the metadata service was never asked for anything"
@@ -387,11 +324,11 @@ def _restarted(course: _Course, host: XenHost, guest: Guest, login: ssh.Login) -
     """It restarts, comes up, and is the same machine to SSH (its host keys are known by now)."""
     skip, key = len(guest.console_text()), course.scratch / "launch-key"
     ssh.run(login, key, "systemctl reboot --no-block 2>/dev/null || reboot")
-    end = guest.wait(_SILENCE_SECONDS)
+    end = guest.wait(_PATIENCE_SECONDS)
     if end is None or end.reason != "reboot":
         raise NotBooted(f"the guest does not restart: {end.reason if end else 'it goes on'}", None)
     again = host.restart(guest)
-    follow(course, again, skip=skip, prefix="restart ")
+    _follow(course, again, login, skip=skip, prefix="restart ")
     _answered(course, login, again, key, "true")
     course.reached("restart ssh")
     course.check("restart", True, bad="", good="comes up again, with the same host keys and launch key")
@@ -405,7 +342,7 @@ def _without_a_disk(course: _Course, host: XenHost) -> None:
     missing, *others = course.subject.disks
     guest = host.create(_spec(replace(course.subject, disks=tuple(others)), "without-a-disk"))
     login = replace(_let_in(course, host, guest), known=course.scratch / "known_hosts_without_a_disk")
-    follow(course, guest, prefix=f"without {missing.device} ")
+    _follow(course, guest, login, prefix=f"without {missing.device} ")
     _answered(course, login, guest, course.scratch / "launch-key", "true")
     course.check(f"without {missing.device}", True, bad="", good="comes up all the same")
     host.remove(guest)
@@ -415,7 +352,7 @@ def _power_off(course: _Course, login: ssh.Login, guest: Running) -> None:
     if not course.subject.metadata_key:
         return
     ssh.run(login, course.scratch / "launch-key", "systemctl poweroff --no-block 2>/dev/null || poweroff")
-    end = guest.wait(_SILENCE_SECONDS)
+    end = guest.wait(_PATIENCE_SECONDS)
     course.check(
         "power-off",
         end is not None and end.reason == "poweroff",

@@ -79,8 +79,9 @@ def processors() -> int:
 def processors_for(cores: int, load: float) -> int:
     """Two, while the cores are free for them, and one on a busy machine.
 
-    Emulated processors that wait for one another waste what time they get: with a load of 13 on two cores, a guest was
-    up after 48 s with one, and with two its loader alone took more than 200. On an idle machine two save 10 s of 50.
+    Emulated processors that wait for one another waste what time they get: a guest was seen to come up sooner with
+    one while other programs kept both cores busy, and some 10 s sooner of 50 with two on an idle machine. No two of
+    those runs had the same load, so this is a direction and not a measure.
     """
     return 2 if cores > 1 and load < cores else 1
 

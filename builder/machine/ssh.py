@@ -1,12 +1,14 @@
 """The SSH client, as a proof needs it: nothing of the user's own configuration, keys or known hosts has a say."""
 
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.host import process
 
 _ACCEPTS = "Server accepts key"
+_GREETING_SECONDS = 20.0
 _METHODS = re.compile(r"Authentications that can continue: (\S+)")
 
 
@@ -65,6 +67,15 @@ def run(login: Login, key: Path, script: str) -> tuple[int, str, str]:
         check=False,
     )
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace").strip()
+
+
+def greets(login: Login) -> bool:
+    """Whether a server says there that it is one (RFC 4253, 4.2)."""
+    try:
+        with socket.create_connection((login.address, login.port), timeout=_GREETING_SECONDS) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def accepts(login: Login, public: str, scratch: Path) -> bool:

@@ -1,11 +1,10 @@
 """What an instance's console tells of how it boots. Pure."""
 
-import re
 from dataclasses import dataclass
 
-from builder.machine.causes import cause_of, plain
+from builder.machine import phases
+from builder.machine.causes import cause_of
 
-_LOGIN = re.compile(r"^(?!Last )\S+ login: ", re.MULTILINE)
 # What a system says that waits for its administrator: it has booted, though not as it should, and EC2 lets it run.
 _ALIVE = frozenset({"emergency-mode", "fstab"})
 
@@ -15,7 +14,7 @@ class Look:
     """What was found on a console."""
 
     ready: bool = False
-    """There is a login."""
+    """It is up: there is a login, or everything was started."""
     broken: bool = False
     """It will never be ready."""
     over: bool = False
@@ -25,7 +24,7 @@ class Look:
 
 def look(console: str, *, overdue: str = "") -> Look:
     """The state of a boot. `overdue`: there was time enough; what to say if nothing else is known."""
-    if _LOGIN.search(plain(console)):
+    if phases.reached("up", console):
         return Look(ready=True)
     cause = cause_of(console)
     if cause is not None and cause.fatal:
