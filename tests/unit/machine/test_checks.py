@@ -47,6 +47,17 @@ def broken(said: str, expected: Expected = EXPECTED) -> list[tuple[str, str]]:
     return [(each.id, each.says) for each in judge(parse(said), expected) if not each.holds]
 
 
+def test_a_device_that_was_late() -> None:
+    """A line that was mounted at the second try holds, and that is told."""
+    told = {each.id: each for each in judge(parse(GOOD + "@@late\n/dev/xvda3\n"), EXPECTED)}
+    assert told["swap /dev/xvda3"] == Check(
+        id="swap /dev/xvda3",
+        holds=True,
+        says="in use, at the second try: the device was there too late, on a slow machine",
+    )
+    assert told["mount /mnt"] == Check(id="mount /mnt", holds=True, says="/dev/xvda2 is mounted")
+
+
 def test_a_good_guest() -> None:
     assert judge(parse(GOOD), EXPECTED) == (
         Check(id="multi-user", holds=True, says="reached"),
