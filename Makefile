@@ -39,7 +39,7 @@ test: develop ## Run every test but the slow ones, in parallel.
 	@$(pytest) -n auto -m "not slow and not live"
 
 test-full: develop ## Run the slow tests too (minutes).
-	@$(pytest) -n auto -m "not live"
+	@$(pytest) -n auto --dist loadgroup -m "not live"
 
 check: develop ## Format, lint, types, unit tests: under a minute.
 	@.venv/bin/ruff format --check .

@@ -92,7 +92,8 @@ def test_what_the_options_say_is_in_the_manifest(shell: Shell) -> None:
     """ec2-ami-tools made one product code "a,b" of two."""
     shell.good(
         "ec2-bundle-image", "-i", "disk.img", "-d", "bundles", "-p", "web", "-r", "i386", "-u", "1234-5678-9012",
-        "--productcodes", "A1,B2", "-B", "ami=sda1,root=/dev/sda1", "--kernel", "aki-919dcaf8", "--ramdisk", "ari-5d2bd734",
+        "--productcodes", "A1,B2", "-B", "ami=sda1,root=/dev/sda1", "--kernel", "aki-919dcaf8",
+        "--ramdisk", "ari-5d2bd734",
     )  # fmt: skip
     text = manifest(shell, "web")
     assert (
