@@ -15,6 +15,7 @@ x86_64
 6.1.0-56-cloud-amd64
 @@hypervisor
 xen
+@@late
 @@mounts
 /dev/xvda1 / ext4 rw,noatime 0 0
 proc /proc proc rw 0 0
@@ -49,7 +50,7 @@ def broken(said: str, expected: Expected = EXPECTED) -> list[tuple[str, str]]:
 
 def test_a_device_that_was_late() -> None:
     """A line that was mounted at the second try holds, and that is told."""
-    told = {each.id: each for each in judge(parse(GOOD + "@@late\n/dev/xvda3\n"), EXPECTED)}
+    told = {each.id: each for each in judge(parse(GOOD.replace("@@late", "@@late\n/dev/xvda3")), EXPECTED)}
     assert told["swap /dev/xvda3"] == Check(
         id="swap /dev/xvda3",
         holds=True,
