@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 from builder.canonical import digest_of, to_plain
 from builder.host import apt
-from builder.machine import debs, dom0
+from builder.machine import debs, dom0, kept
 
 FORMAT = 1
 
@@ -83,7 +83,7 @@ def _kept(place: Path, pinned: tuple[apt.Deb, ...] | None) -> Prepared | None:
         return None
     key = digest_of([definition(), debs.digest(pinned)])[:32]
     path = place / key
-    return Prepared(key=key, path=path) if path.is_dir() else None
+    return Prepared(key=key, path=path) if kept.found(path) else None
 
 
 def _make(cache: Path, pinned: tuple[apt.Deb, ...], progress: apt.Progress) -> Prepared:
@@ -102,6 +102,7 @@ def _make(cache: Path, pinned: tuple[apt.Deb, ...], progress: apt.Progress) -> P
         (made / "dom0.cpio").write_bytes(dom0.initramfs(tree, dom0.loaders(tree, scratch)))
         key = digest_of([definition(), debs.digest(pinned)])[:32]
         made.rename(place / key)
+        kept.prune(place)
         return Prepared(key=key, path=place / key)
     finally:
         shutil.rmtree(scratch)

@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from builder.canonical import digest_of
 from builder.errors import BuilderError
 from builder.host.appliance import accessible
-from builder.machine import qemu
+from builder.machine import kept, qemu
 from builder.machine.control import Control
 from builder.machine.emulator import Emulator
 from builder.machine.prepare import Prepared
@@ -36,7 +36,7 @@ def warmed(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator, proce
     place = cache / "machine" / "warm"
     place.mkdir(parents=True, exist_ok=True)
     found = place / key
-    if not found.is_dir():
+    if not kept.found(found):
         with (place / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not found.is_dir():
@@ -122,6 +122,7 @@ def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accele
         finally:
             emulator.close()
         made.rename(found)
+        kept.prune(place)
     finally:
         shutil.rmtree(scratch)
 
