@@ -10,7 +10,7 @@ from builder.formats.fstab import parse_fstab
 # was seen to with 30 s and with 90 s). One that is there by now is given a second chance, and that is told.
 SCRIPT = r"""
 say() { echo "@@$1"; }
-say state; systemctl is-system-running --wait 2>/dev/null
+say state; timeout 300 systemctl is-system-running --wait 2>/dev/null
 say multi-user; systemctl is-active multi-user.target 2>/dev/null || runlevel 2>/dev/null
 say failed; systemctl --failed --plain --no-legend --full 2>/dev/null
 say machine; uname -m

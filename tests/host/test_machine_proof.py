@@ -27,7 +27,8 @@ COMMON = [
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    made = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-boot-")), name="quickstart")
+    place = Path(tempfile.mkdtemp(prefix="ami-factory-boot-"))
+    made = Bench(path=place, name="quickstart", patience=1800.0)  # a build, and three boots on a busy machine
     (made.path / "recipes").mkdir()
     text = (ROOT / "recipes/quickstart.toml").read_text()
     made.recipe.write_text(text.replace("authorized_keys = []", f'authorized_keys = ["{KEY}"]'))

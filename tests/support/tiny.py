@@ -91,6 +91,8 @@ class Bench:
     prefix: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
+    patience: float = 300.0
+    """Seconds that a command may take."""
 
     @property
     def recipe(self) -> Path:
@@ -147,7 +149,7 @@ class Bench:
         """The command to its end; its output is shown when a test fails."""
         started = self.start(*arguments, **more)
         try:
-            out, err = started.communicate(stdin, timeout=300)
+            out, err = started.communicate(stdin, timeout=self.patience)
         finally:
             started.kill()
         sys.stdout.write(out)
