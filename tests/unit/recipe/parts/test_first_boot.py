@@ -64,13 +64,15 @@ def test_cloud_config_without_cloud_init(tmp_path: Path) -> None:
     )
 
 
-def test_cloud_config_with_cloud_init(tmp_path: Path) -> None:
+@pytest.mark.parametrize("user_data", ["#cloud-config\n", f"{SCRIPT}exit 3\n"])
+def test_where_cloud_init_is(tmp_path: Path, user_data: str) -> None:
+    """It runs scripts as well, and one is not to be run twice."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/cloud-init").write_text("#!/bin/sh\nexit 9\n")
     (tmp_path / "bin/cloud-init").chmod(0o755)
-    with metadata_service({**INSTANCE, USER_DATA: "#cloud-config\n"}) as (address, _):
+    with metadata_service({**INSTANCE, USER_DATA: user_data}) as (address, _):
         code, console = first_boot(tmp_path, address, PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
-    assert (code, console) == (0, "first-boot: i-0123abcd: the user data are #cloud-config, left to cloud-init\n")
+    assert (code, console) == (0, "first-boot: i-0123abcd: the user data are left to cloud-init\n")
 
 
 @pytest.mark.parametrize(
