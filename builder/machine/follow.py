@@ -62,13 +62,15 @@ def follow(
     waiting = list(steps)
     length, began = -1, time.monotonic()
     heard = knocked = began
-    while waiting:
+    while True:
         text, now = guest.console_text()[skip:], time.monotonic()
         if len(text) != length:
             length, heard = len(text), now
             while waiting and phases.reached(waiting[0], text):
                 reached(waiting.pop(0))
-            if waiting and (cause := causes.cause_of(text)) is not None and cause.fatal:
+            if not waiting:
+                return
+            if (cause := causes.cause_of(text)) is not None and cause.fatal:
                 guest.wait(GRACE_SECONDS)
                 raise _not_booted(explain, guest.console_text()[skip:], cause.brief)
         elif guest.end is not None:
@@ -78,8 +80,9 @@ def follow(
         elif waiting == ["up"] and now - max(heard, knocked) > patience.knock:
             knocked = now
             if knock():
-                reached(waiting.pop())
-        time.sleep(patience.look if waiting else 0)
+                reached("up")
+                return
+        time.sleep(patience.look)
 
 
 def ended(guest: Running, phase: str, explain: Explain, *, skip: int = 0) -> NotBooted:
