@@ -1,6 +1,7 @@
 """What every test can count on: nothing of the user's own is read or written, and tools are really there."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ from tests.support.tools import missing
 
 # What a developer's shell may hold, and a test must not depend on.
 AMBIENT = ("AWS_", "XDG_", "AMI_FACTORY_", "EC2_", "S3_", "SOURCE_DATE_EPOCH", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+
+
+# A shell ignores Ctrl-C for what it runs in its background, and children inherit that: tests send SIGINT to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
