@@ -14,6 +14,7 @@ EMERGENCY = "[FAILED] Failed to mount /data.\nYou are in emergency mode. After l
         pytest.param("", Look(), id="nothing-yet"),
         pytest.param("Welcome to GRUB!\nPV-GRUB stand-in reads menu.lst\n", Look(), id="on-its-way"),
         pytest.param("\nFedora 8\n\nip-10-1-2-3 login: ", Look(ready=True), id="login"),
+        pytest.param("[  OK  ] Reached target Multi-User System.\n", Look(ready=True), id="no-getty"),
         pytest.param("Last login: today\n", Look(), id="another-login"),
         pytest.param(
             PANIC,
