@@ -19,7 +19,7 @@ from builder.machine.host import Guest, XenHost
 from builder.machine.network import Permission
 from tests.support.guests import tiny_image
 
-pytestmark = [pytest.mark.host, pytest.mark.slow]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.xdist_group("qemu")]
 PATIENCE = 400.0  # emulated, and perhaps beside other tests
 
 HTTP = Permission(protocol="tcp", first=80, last=80, addresses=("10.251.50.11",))

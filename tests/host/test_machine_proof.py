@@ -15,7 +15,7 @@ from builder.host.directories import cache_directory
 from tests.support.plans import ROOT
 from tests.support.tiny import Bench
 
-pytestmark = [pytest.mark.host, pytest.mark.slow]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.xdist_group("qemu")]
 
 SCHEMA = json.loads((ROOT / "builder/cli/schemas/boot.json").read_text())
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFPxcVXR7Hk6sVGXaEhMBd9h9sWKz1LXKmVtjB0hWjTL author@desk"
