@@ -17,7 +17,7 @@ from pathlib import Path
 
 from builder.canonical import to_plain
 from builder.catalog.instance_types import InstanceType
-from builder.machine import causes, checks, direct, metadata, phases, prepare, ssh, workplace
+from builder.machine import causes, checks, direct, doors, metadata, phases, prepare, ssh, workplace
 from builder.machine.checks import Check
 from builder.machine.diagnose import diagnose
 from builder.machine.follow import NotBooted, Running, ended, follow
@@ -272,36 +272,16 @@ def _look(course: _Course, login: ssh.Login, guest: Running, *, address: str, xe
     """Log in and ask everything."""
     subject, key = course.subject, course.scratch / "launch-key"
     if not subject.metadata_key:
-        _check_doors(course, login)
+        course.checks += doors.look(login, subject.injected, course.scratch)
         return
     output = _answered(course, login, guest, key, checks.SCRIPT)
     course.reached("ssh")
     expected = checks.Expected(architecture=subject.architecture, address=address, xen=xen)
     course.checks += checks.judge(checks.parse(output), expected)
     course.check("metadata-key", True, bad="", good="the key from the metadata service logs in")
-    _check_doors(course, login)
+    course.checks += doors.look(login, subject.injected, course.scratch)
     text = guest.console_text()
     course.check("console", "Linux version" in text, bad="no kernel messages", good="kernel messages")
-
-
-def _check_doors(course: _Course, login: ssh.Login) -> None:
-    """Who else gets in, and who does not."""
-    for number, public in enumerate(course.subject.injected):
-        name = public.split()[2] if len(public.split()) > 2 else str(number)
-        holds = ssh.accepts(login, public, course.scratch)
-        course.check(f"key {name}", holds, bad="the image does not let it in", good="let in")
-    wrong = course.scratch / "wrong-key"
-    if not wrong.exists():
-        ssh.make_key(wrong)
-    code, _, _ = ssh.run(login, wrong, "true")
-    course.check("wrong-key", code == 255, bad="any key logs in", good="another key is refused")
-    offered = ssh.methods(login)
-    course.check(
-        "password",
-        bool(offered) and not {"password", "keyboard-interactive"} & set(offered),
-        bad=f"the server offers {', '.join(offered) or 'nothing that could be read'}",
-        good="not offered",
-    )
 
 
 def _answered(course: _Course, login: ssh.Login, guest: Running, key: Path, script: str) -> str:
