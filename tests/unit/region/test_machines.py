@@ -81,6 +81,7 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(life, "POLL", 0.01)
     monkeypatch.setattr(machines, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(machines, "STOP_SECONDS", 0.3)
     region = region_at(tmp_path, Machines)
     assert isinstance(region.machines, HostMachines)
     with region.state.transaction() as database:

@@ -126,13 +126,16 @@ def test_a_name_that_is_taken(ec2: Stubber, go: Callable[[], Any], key: str | No
     assert "aws ec2 deregister-image --image-id ami-00000001" in caught.value.hint
 
 
-def test_a_name_that_is_taken_by_nobody(ec2: Stubber, go: Callable[[], Any]) -> None:
+def test_a_name_that_is_taken_by_nobody(ec2: Stubber, go: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setitem(stage.taken_by.__kwdefaults__ or {}, "sleep", waited.append)
     ec2.add_response("describe_images", {"Images": []}, BY_KEY)
     ec2.add_client_error("register_image", "InvalidAMIName.Duplicate", expected_params=REQUEST)
     for _ in range(6):
         ec2.add_response("describe_images", {"Images": []}, BY_NAME)
     with pytest.raises(RegionError, match="by an AMI that the region does not show"):
         go()
+    assert 5 < sum(waited) < 15
 
 
 def test_only_the_fields_that_apply() -> None:
