@@ -148,9 +148,8 @@ def _objections(description: Description) -> list[str]:
     """What the rules for manifests say of one that says this, of an image of which nothing is known yet."""
     sealed = Sealed(
         tar_sha1="00" * 20,
-        ciphertext_sha256="00" * 32,
         length=16,
-        parts=(PartDigest(length=16, sha1="00" * 20, sha256="00" * 32),),
+        parts=(PartDigest(length=16, sha1="00" * 20),),
     )
     wrapped = _Wrapped(ec2_key="00", user_key="00", ec2_iv="00", user_iv="00")
     try:

@@ -2,7 +2,7 @@
 
     blocks -> tar -> SHA-1                       one thread
               tar -> deflate                     as many threads as there are cores, blocks in any order
-                     deflate -> AES -> parts     one thread, blocks in order; SHA-1 and SHA-256 on the way
+                     deflate -> AES -> parts     one thread, blocks in order; SHA-1 of the parts on the way
 
 No byte is read twice, zeros are neither read nor deflated again, and only a few blocks are held at a time, whatever
 the image's size. All heavy work is done by C libraries that work without the interpreter's lock.
@@ -32,7 +32,6 @@ class PartDigest:
 
     length: int
     sha1: str
-    sha256: str
 
 
 class PartSink(Protocol):
@@ -56,7 +55,6 @@ class Sealed:
     """What is known once the stream has ended."""
 
     tar_sha1: str
-    ciphertext_sha256: str
     length: int
     parts: tuple[PartDigest, ...]
 
@@ -164,7 +162,6 @@ class _Parts:
         self._sink = sink
         self._trailer = gzip_stream.Trailer()
         self._cipher = Encryptor(session)
-        self._whole = hashlib.sha256()
         self._parts: list[PartDigest] = []
         self._begin()
         self._header = gzip_stream.HEADER
@@ -181,13 +178,11 @@ class _Parts:
         self._end()
         return Sealed(
             tar_sha1=tar_sha1,
-            ciphertext_sha256=self._whole.hexdigest(),
             length=sum(part.length for part in self._parts),
             parts=tuple(self._parts),
         )
 
     def _write(self, data: memoryview) -> None:
-        self._whole.update(data)
         while data:
             room = PART_SIZE - self._length
             if not room:
@@ -196,16 +191,14 @@ class _Parts:
                 continue
             piece, data = data[:room], data[room:]
             self._sha1.update(piece)
-            self._sha256.update(piece)
             self._sink.write(len(self._parts), piece)
             self._length += len(piece)
 
     def _begin(self) -> None:
         self._length = 0
         self._sha1 = hashlib.sha1(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
 
     def _end(self) -> None:
-        digest = PartDigest(length=self._length, sha1=self._sha1.hexdigest(), sha256=self._sha256.hexdigest())
+        digest = PartDigest(length=self._length, sha1=self._sha1.hexdigest())
         self._sink.end(len(self._parts), digest)
         self._parts.append(digest)

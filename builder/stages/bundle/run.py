@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.bundles import write
-from builder.bundles.contract import Description, Keys
+from builder.bundles.contract import Description, Keys, PartDigest, PartSink
 from builder.bundles.directory import DirectorySink
 from builder.bundles.image import open_image
 from builder.catalog import certificates
@@ -33,11 +33,12 @@ def run(spec: BundleSpec, context: StageContext) -> Result:
         open_image(context.input("image").path / "disk.raw") as image,
         DirectorySink(context.output, spec.name) as sink,
     ):
+        digested = _Digested(sink)
         made = write.bundle(
             image,
             description,
             keys,
-            sink,
+            digested,
             level=spec.compression,
             progress=lambda done, total: context.progress("bundle", done, total),
         )
@@ -49,12 +50,31 @@ def run(spec: BundleSpec, context: StageContext) -> Result:
         "size": size,
         "bundled_size": made.sealed.length,
         "deflated_by": deflated_by(spec.compression),
-        "ciphertext_sha256": made.sealed.ciphertext_sha256,
+        "ciphertext_sha256": digested.whole.hexdigest(),
         "digests": {
             made.manifest_name: hashlib.sha256(made.manifest).hexdigest(),
-            **{name: part.sha256 for name, part in zip(made.names, made.sealed.parts, strict=True)},
+            **{name: part.hexdigest() for name, part in zip(made.names, digested.parts, strict=True)},
         },
     }
+
+
+class _Digested:
+    """A sink that also takes the digests that the store and the upload ask for, which no manifest has."""
+
+    def __init__(self, sink: PartSink) -> None:
+        self._sink = sink
+        self.whole = hashlib.sha256()
+        self.parts: list[hashlib._Hash] = []
+
+    def write(self, index: int, data: memoryview) -> None:
+        if index == len(self.parts):
+            self.parts.append(hashlib.sha256())
+        self.parts[index].update(data)
+        self.whole.update(data)
+        self._sink.write(index, data)
+
+    def end(self, index: int, digest: PartDigest) -> None:
+        self._sink.end(index, digest)
 
 
 def _description(spec: BundleSpec) -> Description:

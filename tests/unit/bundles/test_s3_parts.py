@@ -15,7 +15,7 @@ from builder.errors import RegionError
 from builder.formats.bundle_stream import PartDigest
 from tests.support.stubs import stubbed_client
 
-DIGEST = PartDigest(length=4, sha1=hashlib.sha1(b"part").hexdigest(), sha256="")
+DIGEST = PartDigest(length=4, sha1=hashlib.sha1(b"part").hexdigest())
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_what_came_meanwhile(s3: tuple[BaseClient, Stubber], same: bool) -> None
     stub.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
     checksum = "Cg/zOWzyxOfGnxtcOxkYUDXmEFo=" if same else "2jmj7l5rSw0yVb/vlWAYkK/YBwk="
     stub.add_response("head_object", {"ContentLength": 4, "ChecksumSHA1": checksum})
-    digest = PartDigest(length=4, sha1="0a0ff3396cf2c4e7c69f1b5c3b19185035e6105a", sha256="")
+    digest = PartDigest(length=4, sha1="0a0ff3396cf2c4e7c69f1b5c3b19185035e6105a")
     notes: list[str] = []
     with S3Sink(Bucket(client=client, name="images"), "web", ["p.0"], note=notes.append) as sink:
         sink.write(0, memoryview(b"part"))
