@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from builder.errors import BuilderError
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.record import Instance
-from builder.region.ec2.region import Reach
+from builder.region.ec2.region import Reach, now
 from builder.region.reach import look
 from builder.region.state import State
 
@@ -103,7 +103,7 @@ class Life:
             with self._state.transaction() as database:
                 states.shut_down(database, self.instance.id, code=ending.code, reason=ending.reason)
                 states.terminate(database, self.instance.id)
-            sys.stderr.write(f"{states.now()} {self.instance.id} terminated: {ending.reason}\n")
+            sys.stderr.write(f"{now()} {self.instance.id} terminated: {ending.reason}\n")
             self._surroundings.over(self.instance.id)
 
     def _live(self) -> Ending:
@@ -184,7 +184,7 @@ class Life:
         elif found.over:
             return Ending(code=states.IMAGE, reason=f"Client error on launch: {found.cause}")
         elif found.broken:
-            self._reach = Reach(status="impaired", since=states.now())
+            self._reach = Reach(status="impaired", since=now())
             with self._state.transaction() as database:
                 states.explain(database, self.instance.id, code=states.IMAGE, reason=found.cause)
         return None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError
 from builder.region import wishes
-from builder.region.ec2.region import Reach
+from builder.region.ec2.region import Reach, now
 from builder.region.state import State
 
 if TYPE_CHECKING:
@@ -276,6 +276,4 @@ class HostMachines:
 
 def _say(text: str) -> None:
     """A line of the region's log."""
-    from builder.region.ec2.instances import states
-
-    sys.stderr.write(f"{states.now()} {text}\n")
+    sys.stderr.write(f"{now()} {text}\n")

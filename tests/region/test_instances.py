@@ -19,7 +19,7 @@ from builder.region import control
 from builder.region.control import Status
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.describe import FILTERS
-from builder.region.ec2.region import Region
+from builder.region.ec2.region import Region, now
 from tests.support.bundles import TestBundle, make_bundle
 from tests.support.regions import WithoutPower, client, refused, region_at, served
 
@@ -525,7 +525,7 @@ def test_no_instance_outlives_its_region(tmp_path: Path) -> None:
         region.execute(
             "INSERT INTO instances VALUES ('i-00000001', 'r-1', 0, 'ami-1', NULL, 'running', ?, NULL, '10.1.1.1', "
             "'127.1.1.1', 'mac', '{}', NULL, NULL, '', ?, NULL)",
-            (states.now(), RECORD),
+            (now(), RECORD),
         )
         region.commit()
         region.close()

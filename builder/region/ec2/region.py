@@ -119,9 +119,13 @@ def new_id(kind: str) -> str:
     return f"{kind}-0{secrets.token_hex(8)}"
 
 
+def timestamp(moment: datetime) -> str:
+    """EC2's form of a time, which is UTC: to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 def now() -> str:
-    """EC2's form of a time."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return timestamp(datetime.now(UTC))
 
 
 def all_images(region: Region) -> list[StoredImage]:

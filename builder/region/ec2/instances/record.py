@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.addresses import private_name
-from builder.region.ec2.region import Region
+from builder.region.ec2.region import Region, timestamp
 from builder.region.ec2.tags import described_tags
 from builder.region.errors import ServiceError
 from builder.region.state import Row, State
@@ -152,7 +152,7 @@ def all_instances(state: State) -> list[Instance]:
 
 
 def _forget_old(database: Any) -> None:
-    oldest = (datetime.now(UTC) - timedelta(seconds=states.SHOWN_SECONDS)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    oldest = timestamp(datetime.now(UTC) - timedelta(seconds=states.SHOWN_SECONDS))
     over = database.execute("SELECT id FROM instances WHERE ended < ?", (oldest,)).fetchall()
     for row in over:
         database.execute("DELETE FROM tags WHERE resource = ?", (row["id"],))

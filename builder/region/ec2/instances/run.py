@@ -9,10 +9,10 @@ from typing import Any
 from builder.canonical import digest_of
 from builder.formats.manifest_reader import open_manifest, read_manifest
 from builder.region.ec2.groups.record import default_group, find_group_id
-from builder.region.ec2.instances import disks, request, states
+from builder.region.ec2.instances import disks, request
 from builder.region.ec2.instances.addresses import ENTROPY, Addresses, addresses_of
 from builder.region.ec2.instances.record import described_reservations, find_instances
-from builder.region.ec2.region import Region, StoredImage, new_id
+from builder.region.ec2.region import Region, StoredImage, new_id, now
 from builder.region.ec2.tags import check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
@@ -123,7 +123,7 @@ def find_groups(database: sqlite3.Connection, names: Sequence[str], ids: Sequenc
 
 def _insert_reservation(database: sqlite3.Connection, token: str | None, asked: str) -> str:
     made = new_id("r")
-    database.execute("INSERT INTO reservations VALUES (?, ?, ?, ?)", (made, states.now(), token or None, asked))
+    database.execute("INSERT INTO reservations VALUES (?, ?, ?, ?)", (made, now(), token or None, asked))
     return made
 
 
@@ -133,7 +133,7 @@ def _insert(database: sqlite3.Connection, row: Mapping[str, Any]) -> str:
     full = {
         "id": instance,
         "state": "pending",
-        "launched": states.now(),
+        "launched": now(),
         "private_address": free.private,
         "public_address": free.public,
         "mac": free.mac,

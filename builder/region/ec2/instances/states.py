@@ -4,8 +4,8 @@ Reasons are EC2's ("Instance lifecycle", DescribeInstances: StateReason); what i
 """
 
 import sqlite3
-from datetime import UTC, datetime
 
+from builder.region.ec2.region import now
 from builder.region.state import State
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
@@ -19,11 +19,6 @@ REGION = "Server.InternalError"
 CAPACITY = "Server.InsufficientInstanceCapacity"
 SHOWN_SECONDS = 3600
 """How long a terminated instance is still described."""
-
-
-def now() -> str:
-    """To the second, as EC2 has it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def start(database: sqlite3.Connection, instance: str) -> bool:
