@@ -2,7 +2,6 @@
 
 import json
 import re
-import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +10,8 @@ from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
 from builder.formats.manifest_grammar import DEVICE
 from builder.region.ec2 import kernels
 from builder.region.ec2.bundles import Bundle, fetch_bundle
-from builder.region.ec2.region import Region, check_id, find_own_image, now
-from builder.region.ec2.tags import check_tags, tags_of_specifications
+from builder.region.ec2.region import Region, check_id, find_own_image, new_id, now
+from builder.region.ec2.tags import add_tags, check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
 NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
@@ -161,7 +160,7 @@ def _checked_mappings(mappings: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 
 def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], manifest: bytes) -> str:
     """One transaction: the name is free and taken, the image and its tags are there, or nothing is."""
-    image_id = f"ami-{secrets.token_hex(9)[:17]}"
+    image_id = new_id("ami")
     row = (
         image_id,
         region.account,
@@ -182,7 +181,7 @@ def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], 
             raise ServiceError(
                 "InvalidAMIName.Duplicate", f"AMI name {record['Name']} is already in use by AMI {other['id']}"
             ) from error
-        database.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(image_id, *each) for each in tags.items()])
+        add_tags(database, image_id, tags)
     return image_id
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from builder.region.ec2.instances import states
 from builder.region.ec2.instances.addresses import private_name
 from builder.region.ec2.region import Region, timestamp
-from builder.region.ec2.tags import described_tags
+from builder.region.ec2.tags import described_tags, tags_of
 from builder.region.errors import ServiceError
 from builder.region.state import Row, State
 
@@ -136,18 +136,15 @@ def described_reservations(region: Region, instances: Sequence[Instance]) -> lis
 def all_instances(state: State) -> list[Instance]:
     """Every instance that is still described, in the order in which they were started."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    tags: dict[str, dict[str, str]] = {}
     with state.transaction() as database:  # what is read belongs together
         _forget_old(database)
         rows = database.execute("SELECT * FROM instances ORDER BY launched, reservation, position").fetchall()
         memberships = database.execute(
             "SELECT instance, id, name FROM instance_groups JOIN security_groups ON id = security_group ORDER BY name"
         ).fetchall()
-        tagged = database.execute("SELECT * FROM tags WHERE resource LIKE 'i-%'").fetchall()
+        tags = tags_of(database, "i")
     for row in memberships:
         groups.setdefault(row["instance"], []).append((row["id"], row["name"]))
-    for row in tagged:
-        tags.setdefault(row["resource"], {})[row["key"]] = row["value"]
     return [_instance(row, tuple(groups.get(row["id"], ())), tags.get(row["id"], {})) for row in rows]
 
 

@@ -13,7 +13,7 @@ from builder.region.ec2.instances import disks, request
 from builder.region.ec2.instances.addresses import ENTROPY, Addresses, addresses_of
 from builder.region.ec2.instances.record import described_reservations, find_instances
 from builder.region.ec2.region import Region, StoredImage, new_id, now
-from builder.region.ec2.tags import check_tags, tags_of_specifications
+from builder.region.ec2.tags import add_tags, check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
 
@@ -48,9 +48,8 @@ def run_instances(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         database.executemany(
             "INSERT INTO instance_groups VALUES (?, ?)", [(each, group) for each in ids for group in groups]
         )
-        database.executemany(
-            "INSERT INTO tags VALUES (?, ?, ?)", [(each, *tag) for each in ids for tag in tags.items()]
-        )
+        for each in ids:
+            add_tags(database, each, tags)
     answer = described_reservations(region, find_instances(region.state, ids))[0]
     region.machines.launch(ids)
     return answer
