@@ -1,7 +1,7 @@
 """The tables of the EC2 API tools: answers of the API as lines of tab-separated columns. Pure.
 
-Columns and their order are those of "Amazon EC2 Command Line Reference", API version 2014-06-15, as the tools 1.6 and
-1.7 print them. The first word of a line says what it is about. A column that has no value is empty, and stays.
+Columns and their order are those of recorded output of ec2-api-tools 1.6 and of the tools' man pages. The first
+word of a line says what it is about. A column that has no value is empty, and stays.
 """
 
 import re
