@@ -108,10 +108,9 @@ class XenHost:
         saved = warm.warmed(cache, prepared, self.accelerator, self.processors) if emulated else None
 
         def options(place: Path) -> list[str]:
-            memory = warm.memory_file(saved) if saved else str(place / "memory")
             return [
                 *self.accelerator.options,
-                *qemu.machine_options(memory_file=memory, shared=False, processors=self.processors),
+                *qemu.machine_options(processors=self.processors),
                 *qemu.device_options(network.user_network("./python", self._services), logs / "dom0.log"),
                 *(("-incoming", "defer") if saved else warm.cold_options(prepared, place)),
             ]

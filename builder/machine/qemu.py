@@ -59,12 +59,15 @@ def escaped(text: str | Path) -> str:
     return str(text).replace(",", ",,")
 
 
-def machine_options(*, memory_file: str, shared: bool, processors: int) -> list[str]:
-    """Processors and memory. The memory is a sparse file; unless `shared`, what is written stays this process's."""
-    memory = f"size={MEMORY_MIB}M,mem-path={escaped(memory_file)},share={'on' if shared else 'off'},reserve=off"
+def machine_options(*, processors: int) -> list[str]:
+    """Processors and memory.
+
+    The memory is anonymous, so that the kernel can back it with huge pages: an emulated processor looks up so many
+    addresses that a guest whose memory was a mapped file (4 KiB pages) came up in half as much time again.
+    """
     return [
         "-machine", "pc,memory-backend=memory,usb=off",
-        "-object", f"memory-backend-file,id=memory,{memory}",
+        "-object", f"memory-backend-ram,id=memory,size={MEMORY_MIB}M,reserve=off",
         "-m", str(MEMORY_MIB),
         "-smp", str(processors),
         *QUIET,

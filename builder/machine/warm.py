@@ -1,8 +1,7 @@
 """A machine whose dom0 is ready, kept on disk: a Xen host that is up in a second instead of nine.
 
-The memory is a sparse file that QEMU maps; the machine is stopped when its agent answers, and the rest of its state is
-written beside it ("x-ignore-shared": the memory stays where it is). Whoever starts from it maps the same file
-privately: nothing is copied, and what is written is the process's own.
+The machine is stopped when its agent answers, and migrated into a file, pages of zeros left out. Whoever starts from it
+reads that file into memory of its own.
 """
 
 import fcntl
@@ -25,13 +24,13 @@ from builder.machine.qmp import Monitor
 
 READY_SECONDS = 30.0
 TRIAL_SECONDS = 15.0  # with KVM, dom0 is up in 2 to 3
-_STATE, _MEMORY = "state", "memory"
-_CAPABILITY = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
+_STATE = "state"
+_UNLIMITED = 1 << 40  # bytes a second; it is a file
 
 
 def warmed(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator, processors: int) -> Path:
-    """The directory with `memory` and `state`; made if it is not there, by one process at a time."""
-    machine = [*_machine("memory", shared=False, processors=processors), *accelerator.options]
+    """The directory with `state`; made if it is not there, by one process at a time."""
+    machine = [*_machine(processors), *accelerator.options]
     key = digest_of([prepared.key, list(qemu.identity(machine))])[:32]
     place = cache / "machine" / "warm"
     place.mkdir(parents=True, exist_ok=True)
@@ -65,7 +64,7 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
     def options(directory: Path) -> Sequence[str]:
         return [
             *accelerator.options,
-            *_machine(str(scratch / _MEMORY), shared=False, processors=1),
+            *_machine(1),
             *cold_options(prepared, directory),
         ]
 
@@ -83,9 +82,9 @@ def _comes_up(cache: Path, prepared: Prepared, accelerator: qemu.Accelerator) ->
     return True
 
 
-def _machine(memory: str, *, shared: bool, processors: int) -> list[str]:
+def _machine(processors: int) -> list[str]:
     return [
-        *qemu.machine_options(memory_file=memory, shared=shared, processors=processors),
+        *qemu.machine_options(processors=processors),
         *qemu.device_options("user,id=net,restrict=on", "dom0.log"),
     ]
 
@@ -108,7 +107,7 @@ def _make(place: Path, found: Path, prepared: Prepared, accelerator: qemu.Accele
         def options(directory: Path) -> Sequence[str]:
             return [
                 *accelerator.options,
-                *_machine(str(made / _MEMORY), shared=True, processors=processors),
+                *_machine(processors),
                 *cold_options(prepared, directory),
             ]
 
@@ -144,7 +143,7 @@ def wait_ready(emulator: Emulator, seconds: float) -> None:
 
 def _save(monitor: Monitor, path: Path) -> None:
     monitor.execute("stop")
-    monitor.execute("migrate-set-capabilities", _CAPABILITY)
+    monitor.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED})
     with path.open("wb") as file:
         monitor.execute("getfd", {"fdname": "state"}, descriptor=file.fileno())
         monitor.execute("migrate", {"uri": "fd:state"})
@@ -154,7 +153,6 @@ def _save(monitor: Monitor, path: Path) -> None:
 
 def restore(monitor: Monitor, saved: Path) -> None:
     """Let a machine that was started with `-incoming defer` go on from `saved`."""
-    monitor.execute("migrate-set-capabilities", _CAPABILITY)
     with (saved / _STATE).open("rb") as file:
         monitor.execute("getfd", {"fdname": "state"}, descriptor=file.fileno())
         monitor.execute("migrate-incoming", {"uri": "fd:state"})
@@ -172,6 +170,3 @@ def _until_migrated(monitor: Monitor) -> None:
                 raise BuilderError("QEMU could not keep the machine", detail=told.get("error-desc", ""))
         time.sleep(0.02)
 
-
-def memory_file(saved: Path) -> str:
-    return str(saved / _MEMORY)

@@ -12,7 +12,11 @@ def test_a_busy_machine_gives_one_processor(cores: int, load: float, expected: i
     assert qemu.processors_for(cores, load) == expected
 
 
-def test_memory_is_private_unless_it_is_to_be_kept() -> None:
-    options = qemu.machine_options(memory_file="/a,b/memory", shared=False, processors=1)
-    assert options[3] == "memory-backend-file,id=memory,size=6144M,mem-path=/a,,b/memory,share=off,reserve=off"
-    assert "share=on" in qemu.machine_options(memory_file="m", shared=True, processors=1)[3]
+def test_memory_is_no_file() -> None:
+    """A file has no huge pages."""
+    assert qemu.machine_options(processors=2)[:8] == [
+        "-machine", "pc,memory-backend=memory,usb=off",
+        "-object", "memory-backend-ram,id=memory,size=6144M,reserve=off",
+        "-m", "6144",
+        "-smp", "2",
+    ]  # fmt: skip
