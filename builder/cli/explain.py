@@ -44,7 +44,7 @@ def explain(
         return
     check_stage(stage, "STAGE")
     factory = o.factory(region=region, store=store)
-    plan = factory.plan(factory.prepare(Path(subject)), o.selection(instance_type, [], []))
+    plan = factory.plan(factory.prepare(Path(subject)), o.selection(instance_type, [], [], ""))
     history = History(factory.store.root / "history").load(plan.variants)
     entries = [_difference(each, plan, history) for each in plan.steps if stage in ("", each.stage)]
     if json:

@@ -257,13 +257,16 @@ class Image(Table):
     label: Label = Field("root", description="Its label.")
 
 
+BOOT_LEVELS = ("none", "direct", "login", "full")
+
+
 class Boot(Table):
-    """The boot proof: a gate before the AMI is registered."""
+    """The boot proof: a gate before the AMI is registered. `--boot LEVEL` chooses another level for one build."""
 
     level: Literal["none", "direct", "login", "full"] = Field(
-        "none",
-        description="none; direct: in plain QEMU; login: under Xen as EC2 boots it, logged in to and looked at; "
-        "full: also restarted, and without an ephemeral disk.",
+        "login",
+        description="login: under Xen as EC2 boots it, logged in to and looked at; full: also restarted, and without "
+        "an ephemeral disk; direct: in plain QEMU, for a quick look; none.",
     )
 
 

@@ -80,7 +80,9 @@ class Bench:
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """The boot is a row of its own."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "AMI_FACTORY_BOOT": "none"}
 
 
 def _seconds(act: Callable[[], object]) -> float:
@@ -218,6 +220,16 @@ def _launch(image: Path) -> None:
     subprocess.run([sys.executable, "-c", LAUNCH, image], check=True, env={**environment(), **settings})
 
 
+def boot(bench: Bench) -> Iterator[Line]:
+    """The boot proof, whose phases are printed, against what its users are told to expect of a common machine."""
+    recipe = bench.recipe("boot")
+    proofs = [json.loads(bench.factory("boot", "--json", recipe))["proofs"][0] for _ in range(bench.runs)]
+    middle = sorted(proofs, key=lambda each: int(each["milliseconds"]["off"]))[bench.runs // 2]["milliseconds"]
+    print("    " + ", ".join(f"{phase} {at / 1000:.1f}" for phase, at in middle.items()), flush=True)
+    for name, phase, budget in (("boot to SSH", "ssh", 40), ("the login gate", "off", 60)):
+        yield Line(name=name, seconds=middle[phase] / 1000, against="the budget", limit=budget, aim=1)
+
+
 def bundle(bench: Bench) -> Iterator[Line]:
     """An image bundled."""
     home = bench.home / "bundle"
@@ -244,6 +256,7 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "key": key,
     "types": types,
     "cold": cold,
+    "boot": boot,
     "bundle": bundle,
     "unbundle": unbundle,
     "bundles_s3": bundles_s3,

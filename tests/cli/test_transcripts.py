@@ -73,6 +73,7 @@ AT_A_FULL_DESK = [
     ("wrong-region", ["plan", "web.toml", "--region", "us-esat-1"]),
     ("wrong-credentials", ["plan", "web.toml", "--region", "us-east-1"]),
     ("wrong-level", ["boot", "web.toml", "--level", "ful"]),
+    ("wrong-boot", ["build", "web.toml", "--boot", "ful"]),
     ("wrong-image", ["boot", "nothere.img"]),
     ("wrong-ssh-nothing", ["ssh"]),
     ("wrong-ssh-key", ["ssh", "-i", "nothere.pem", "i-0123456789abcdef0"]),
