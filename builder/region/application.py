@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
-from builder.region import protocol
+from builder.region import jsonwire, protocol
+from builder.region.ebs.service import serve as serve_ebs
 from builder.region.ec2 import region as ec2
 from builder.region.ec2.region import Region
 from builder.region.ec2.service import serve as serve_query
@@ -19,9 +20,9 @@ from builder.region.http import Answer, Body
 from builder.region.s3.service import serve as serve_s3
 
 # `Credential=KEY/20261122/us-east-1/s3/aws4_request` of Signature Version 4, in the header or (presigned) the query.
-SCOPE = re.compile(r"(?:^|Credential=)[^/,\s]+/\d{8}/[^/,\s]+/([a-z0-9-]+)/aws4_request")
+SCOPE = re.compile(r"(?:^|Credential=)[^/,\s]+/\d{8}/([^/,\s]+)/([a-z0-9-]+)/aws4_request")
 KEY = re.compile(r"(?:^|Credential=)([^/,\s]+)/")
-SERVED = ("s3", "ec2", "sts")
+SERVED = ("s3", "ec2", "sts", "ebs")
 # Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
 VERSIONS = {"2011-06-15": "sts"}
 LARGEST_FORM = 4 << 20
@@ -51,7 +52,7 @@ class Request:
 
 
 class Application:
-    """The region's three services over one state. Thread-safe: the state is, and nothing else changes."""
+    """The region's services over one state. Thread-safe: the state is, and nothing else changes."""
 
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -67,6 +68,8 @@ class Application:
             service = self._service(request, form)
             if service == "s3":
                 return self._serve_s3(request, body, request_id)
+            if service == "ebs":
+                return serve_ebs(self._as_seen_by(request, form), request, body, request_id)
             if not request.credential and "AWSAccessKeyId" not in form:
                 raise ServiceError("AuthFailure", "AWS was not able to validate the provided access credentials")
             return serve_query(self._as_seen_by(request, form), service, form, request_id)
@@ -85,7 +88,9 @@ class Application:
         """Every caller is the region's one account, but who calls itself amazon: so its images get there."""
         key = KEY.search(request.credential)
         name = key[1] if key else form.get("AWSAccessKeyId", "")
-        return self.region.as_seen_by(AMAZON_ACCOUNT) if name == AMAZON else self.region
+        scope = SCOPE.search(request.credential)
+        region = self.region.named(scope[1]) if scope is not None else self.region
+        return region.as_seen_by(AMAZON_ACCOUNT) if name == AMAZON else region
 
     def _form(self, request: Request, body: Body) -> protocol.Parameters:
         """The parameters of a query-protocol call, from its form or its query string; empty for any other."""
@@ -97,10 +102,10 @@ class Application:
 
     def _service(self, request: Request, form: protocol.Parameters) -> str:
         scope = SCOPE.search(request.credential)
-        if scope is not None and scope[1] not in SERVED:
-            raise _OtherService(scope[1])
+        if scope is not None and scope[2] not in SERVED:
+            raise _OtherService(scope[2])
         if scope is not None:
-            return scope[1]
+            return scope[2]
         if "X-Amz-Target" in request.headers:
             raise _OtherService(request.headers["X-Amz-Target"].partition(".")[0])
         return VERSIONS.get(form.get("Version", ""), "ec2") if "Action" in form else "s3"
@@ -121,6 +126,8 @@ class Application:
     def _refusal(self, service: str, error: ServiceError, request: Request, request_id: str) -> Answer:
         if error.code == "NotModified":
             return Answer(status=304, headers={"x-amz-request-id": request_id})
+        if service == "ebs":
+            return jsonwire.refusal(service, error, request_id)
         if isinstance(error, _OtherService) and "json" in request.headers.get("Content-Type", ""):
             text = json.dumps({"__type": error.code, "message": error.message}).encode()
             return Answer(status=error.status, headers={"Content-Type": "application/x-amz-json-1.0"}, body=text)

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 # HTTP statuses of S3's error codes, from its "Error responses" reference; 400 where a code is not listed.
 STATUS = {
     "AccessDenied": 403,
+    "AccessDeniedException": 403,
     "AllAccessDisabled": 403,
     "AuthFailure": 401,
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
+    "ConflictException": 409,
     "DryRunOperation": 412,
     "InternalError": 500,
+    "InternalServerException": 500,
     "InvalidRange": 416,
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
@@ -23,6 +26,8 @@ STATUS = {
     "OwnershipControlsNotFoundError": 404,
     "OperationAborted": 409,
     "PreconditionFailed": 412,
+    "ResourceNotFoundException": 404,
+    "ServiceQuotaExceededException": 402,
     "ServiceUnavailable": 503,
     "UnauthorizedOperation": 403,
 }

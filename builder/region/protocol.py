@@ -14,12 +14,18 @@ from xml.sax.saxutils import escape
 from botocore.loaders import Loader
 from moto.core.model import OperationModel, ServiceModel
 from moto.core.parse import EC2QueryParser, QueryParser, RequestParserError, RestXMLParser
-from moto.core.serialize import EC2Serializer, QuerySerializer, S3Serializer, SerializationContext
+from moto.core.serialize import (
+    EC2Serializer,
+    QuerySerializer,
+    RestJSONSerializer,
+    S3Serializer,
+    SerializationContext,
+)
 
 from builder.region.errors import ServiceError
 
 PARSERS = {"ec2": EC2QueryParser, "sts": QueryParser, "s3": RestXMLParser}
-SERIALIZERS = {"ec2": EC2Serializer, "sts": QuerySerializer, "s3": S3Serializer}
+SERIALIZERS = {"ec2": EC2Serializer, "sts": QuerySerializer, "s3": S3Serializer, "ebs": RestJSONSerializer}
 NAMESPACES = {"ec2": "http://ec2.amazonaws.com/doc/2016-11-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/"}
 
 

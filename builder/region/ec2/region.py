@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The local region plays us-east-1: its kernels, its rules for bucket locations, its zone names.
 NAME = "us-east-1"
+# Others of this process: images and snapshots are copied there.
+OTHERS = ("local-2", "local-3")
 # Ids of eight digits were EC2's until 2016, and the kernels' are still in use.
 IMAGE_ID = re.compile(r"(ami|aki|ari)-([0-9a-f]{8}|[0-9a-f]{17})")
 
@@ -65,6 +67,7 @@ class Region:
     identity: RegionIdentity
     machines: Machines
     host: str = "127.0.0.1"
+    name: str = NAME
 
     @property
     def account(self) -> str:
@@ -73,6 +76,11 @@ class Region:
     def as_seen_by(self, account: str) -> "Region":
         """The same region, asked by another account."""
         return self if account == self.account else replace(self, identity=replace(self.identity, account=account))
+
+    def named(self, name: str) -> "Region":
+        """The region of that name in this process: the first one, which has the name of EC2's that it plays and every
+        name that is nobody else's, or one of the others."""
+        return replace(self, name=name if name in OTHERS else NAME)
 
     @cached_property
     def private_key(self) -> "RSAPrivateKey":
@@ -130,7 +138,9 @@ def now() -> str:
 
 def all_images(region: Region) -> list[StoredImage]:
     """Every available image that there is, amazon's kernels first, then in the order in which they were registered."""
-    rows = region.state.rows("SELECT * FROM images WHERE state = 'available' ORDER BY created, id")
+    rows = region.state.rows(
+        "SELECT * FROM images WHERE state = 'available' AND region = ? ORDER BY created, id", (region.name,)
+    )
     tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags"))
     permissions = _grouped(region.state.rows("SELECT image, value, kind FROM permissions"))
     # Tags are seen by their owner alone.
@@ -172,7 +182,7 @@ def find_own_image(region: Region, image_id: str) -> StoredImage:
     check_id(image_id)
     if any(each["ImageId"] == image_id for each in kernels.IMAGES):
         raise ServiceError("AuthFailure", f"Not authorized for image:{image_id}")
-    row = region.state.row("SELECT * FROM images WHERE id = ?", (image_id,))
+    row = region.state.row("SELECT * FROM images WHERE id = ? AND region = ?", (image_id, region.name))
     if row is None:
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     if row["owner"] != region.account:

@@ -169,13 +169,14 @@ def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], 
         record["CreationDate"],
         json.dumps({"ImageId": image_id, **record}),
         manifest,
+        region.name,
     )
     with region.state.transaction() as database:
         try:
-            database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
-            query = "SELECT id FROM images WHERE owner = ? AND name = ? AND state = 'available'"
-            other = database.execute(query, (region.account, record["Name"])).fetchone()
+            query = "SELECT id FROM images WHERE region = ? AND owner = ? AND name = ? AND state = 'available'"
+            other = database.execute(query, (region.name, region.account, record["Name"])).fetchone()
             if other is None:
                 raise
             raise ServiceError(

@@ -11,6 +11,8 @@ from builder.region.ec2.instances import attributes as instance_attributes
 from builder.region.ec2.instances import change, console, run
 from builder.region.ec2.instances import describe as instances
 from builder.region.ec2.region import Region
+from builder.region.ec2.snapshots import change as snapshots
+from builder.region.ec2.snapshots import describe as described_snapshots
 from builder.region.errors import ServiceError
 from builder.region.http import Answer
 
@@ -24,6 +26,8 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "DescribeImageAttribute": attributes.describe_image_attribute,
         "ModifyImageAttribute": attributes.modify_image_attribute,
         "ResetImageAttribute": attributes.reset_image_attribute,
+        "DescribeSnapshots": described_snapshots.describe_snapshots,
+        "DeleteSnapshot": snapshots.delete_snapshot,
         "CreateTags": tags.create_tags,
         "DeleteTags": tags.delete_tags,
         "DescribeTags": tags.describe_tags,

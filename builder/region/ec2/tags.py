@@ -19,6 +19,7 @@ KINDS = {
     "key": "key-pair",
     "sg": "security-group",
     "sgr": "security-group-rule",
+    "snap": "snapshot",
 }
 TABLES = {
     "i": ("instances", "InvalidInstanceID.NotFound"),
@@ -90,6 +91,9 @@ def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
         prefix = each.partition("-")[0]
         if prefix not in KINDS:
             raise ServiceError("InvalidID", f"The ID '{each}' is not valid")
+        if prefix == "snap":
+            _check_snapshot(region, each)
+            continue
         if prefix not in TABLES:
             find_own_image(region, each)
             continue
@@ -97,6 +101,13 @@ def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
         if region.state.row(f"SELECT 1 FROM {table} WHERE id = ?", (each,)) is None:
             raise ServiceError(code, f"The {KINDS[prefix].replace('-', ' ')} ID '{each}' does not exist")
     return resources
+
+
+def _check_snapshot(region: Region, snapshot_id: str) -> None:
+    query = "SELECT owner FROM snapshots WHERE id = ? AND region = ?"
+    row = region.state.row(query, (snapshot_id, region.name))
+    if row is None or row["owner"] != region.account:
+        raise ServiceError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
 
 
 def create_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
