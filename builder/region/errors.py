@@ -13,6 +13,8 @@ STATUS = {
     "ConflictException": 409,
     "DryRunOperation": 412,
     "InternalError": 500,
+    "InternalFailure": 500,
+    "InternalServerError": 500,
     "InternalServerException": 500,
     "InvalidRange": 416,
     "MethodNotAllowed": 405,
@@ -26,9 +28,13 @@ STATUS = {
     "OwnershipControlsNotFoundError": 404,
     "OperationAborted": 409,
     "PreconditionFailed": 412,
+    "RequestLimitExceeded": 503,
     "ResourceNotFoundException": 404,
+    "ServiceException": 500,
     "ServiceQuotaExceededException": 402,
     "ServiceUnavailable": 503,
+    "SlowDown": 503,
+    "TooManyRequestsException": 429,
     "UnauthorizedOperation": 403,
 }
 

@@ -6,19 +6,23 @@ REST-JSON (the EBS direct API) has the operation in method and path; JSON 1.1 in
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from botocore.validate import ParamValidator
 from moto.core.model import Shape
-from moto.core.parse import RestJSONParser
+from moto.core.parse import JSONParser, RestJSONParser
 
 from builder.region import protocol
 from builder.region.errors import ServiceError
 from builder.region.http import Answer
 
-_INTERNAL = {"ebs": "InternalServerException"}
+_INTERNAL = {
+    "ebs": "InternalServerException",
+    "ssm": "InternalServerError",
+    "servicequotas": "ServiceException",
+}
 
 
 @functools.cache
@@ -59,6 +63,36 @@ def parse_rest(
     streamed = model.input_shape.serialization.get("payload") if model.input_shape else None
     check(name, model.input_shape, {streamed: b"", **parsed} if streamed else parsed)
     return parsed
+
+
+def parse_json(name: str, operation: str, body: bytes) -> dict[str, Any]:
+    """The input of an operation of JSON 1.1."""
+    model = protocol.service(name).operation_model(operation)
+    try:
+        if not isinstance(json.loads(body or b"{}"), dict):
+            raise ValueError("it is not an object")
+        parsed: dict[str, Any] = JSONParser(model).parse({"values": {}, "headers": {}, "body": body, "url_params": {}})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ServiceError("SerializationException", f"The body cannot be read: {error}") from error
+    if model.input_shape is not None:
+        check(name, model.input_shape, parsed)
+    return parsed
+
+
+def serve(
+    name: str,
+    operations: Mapping[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]],
+    region: object,
+    operation: str,
+    body: bytes,
+    request_id: str,
+) -> Answer:
+    """Answer a call of JSON 1.1."""
+    if operation not in protocol.service(name).operation_names:
+        raise ServiceError("UnknownOperationException", f"{name} has no operation {operation}")
+    if operation not in operations:
+        raise ServiceError("UnsupportedOperation", f"The local region does not offer {operation}")
+    return answer(name, operation, operations[operation](region, parse_json(name, operation, body)), request_id)
 
 
 def check(name: str, shape: Shape, value: Mapping[str, Any]) -> None:
@@ -108,6 +142,9 @@ def answer(name: str, operation: str, result: Mapping[str, Any], request_id: str
 def refusal(name: str, error: ServiceError, request_id: str) -> Answer:
     """An error: its code in a header and in the body, its message, and what more its shape has."""
     code = _INTERNAL.get(name, error.code) if error.code == "InternalError" else error.code
-    body = json.dumps({"__type": code, "Message": error.message, **error.fields}).encode()
-    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code, "x-amzn-RequestId": request_id}
+    rest = name == "ebs"
+    told = {"__type": code, "Message" if rest else "message": error.message, **error.fields}
+    kind = "application/json" if rest else "application/x-amz-json-1.1"
+    headers = {"Content-Type": kind, "x-amzn-ErrorType": code, "x-amzn-RequestId": request_id}
+    body = json.dumps(told).encode()
     return Answer(status=error.status, headers=headers, body=body)

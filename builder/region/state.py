@@ -112,6 +112,27 @@ CREATE TABLE snapshot_permissions (
 CREATE UNIQUE INDEX snapshots_by_token ON snapshots (region, owner, client_token) WHERE client_token IS NOT NULL;
 CREATE INDEX snapshot_blocks_by_blob ON snapshot_blocks (blob);
 """,
+    """
+ALTER TABLE images ADD COLUMN course TEXT;
+ALTER TABLE images ADD COLUMN client_token TEXT;
+ALTER TABLE images ADD COLUMN request TEXT;
+CREATE UNIQUE INDEX images_by_token ON images (region, owner, client_token) WHERE client_token IS NOT NULL;
+CREATE TABLE account_settings (
+    region TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (region, owner, name)
+) WITHOUT ROWID;
+CREATE TABLE import_tasks (
+    id TEXT PRIMARY KEY, region TEXT NOT NULL, owner TEXT NOT NULL, created TEXT NOT NULL, snapshot TEXT,
+    client_token TEXT, request TEXT NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, course TEXT,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX import_tasks_by_token ON import_tasks (region, owner, client_token)
+    WHERE client_token IS NOT NULL;
+CREATE TABLE parameters (
+    region TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, record TEXT NOT NULL,
+    labels TEXT NOT NULL, PRIMARY KEY (region, owner, name, version)
+) WITHOUT ROWID;
+""",
 )
 VERSION = len(FORMATS)
 # Blobs that a transaction let go of; rows that go by cascade fire triggers too.

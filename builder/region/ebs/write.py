@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from builder.region.course import Course
 from builder.region.ebs import record
 from builder.region.ebs.record import BLOCK, Snapshot, invalid, unknown
+from builder.region.ec2 import settings
 from builder.region.ec2.region import Region, new_id, timestamp
 from builder.region.ec2.tags import add_tags
 from builder.region.errors import ServiceError
@@ -39,7 +39,7 @@ def start_snapshot(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
             return _started(region, other["id"])
         parent = _parent(region, wanted)
         key = wanted.get("KmsKeyArn")
-        encrypted = bool(wanted.get("Encrypted") or (parent and parent.row["encrypted"]))
+        encrypted = bool(wanted.get("Encrypted") or (parent.row["encrypted"] if parent else settings.encrypts(region)))
         if key and not encrypted:
             raise invalid("INVALID_PARAMETER_VALUE", "KmsKeyArn is for snapshots that are encrypted")
         if encrypted:
@@ -218,7 +218,7 @@ def complete_snapshot(region: Region, wanted: Mapping[str, Any]) -> dict[str, An
                 raise invalid("INVALID_PARAMETER_VALUE", "A checksum needs its algorithm and its aggregation method")
             if wanted["Checksum"] != linear(blobs):
                 raise invalid("INVALID_PARAMETER_VALUE", "The checksum is not that of the blocks that were written")
-        course = Course(begun=time.time())
+        course = region.faults.course("ebs", "CompleteSnapshot", region.name)
         database.execute("UPDATE snapshots SET course = ? WHERE id = ?", (course.text(), identifier))
     return {"Status": course.standing().state}
 

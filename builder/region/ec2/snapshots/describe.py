@@ -12,7 +12,7 @@ from builder.region.ebs.record import BLOCK, Snapshot
 from builder.region.ec2.filters import matching
 from builder.region.ec2.pages import page
 from builder.region.ec2.region import Region, timestamp
-from builder.region.ec2.tags import described_tags
+from builder.region.ec2.tags import described_tags, tags_in
 from builder.region.errors import ServiceError
 
 NO_VOLUME = "vol-ffffffff"
@@ -114,8 +114,7 @@ def describe_snapshots(region: Region, wanted: Mapping[str, Any]) -> dict[str, A
         for row in region.state.rows("SELECT snapshot, count(*) AS blocks FROM snapshot_blocks GROUP BY snapshot")
     }
     told = [described(each, used.get(each.id, 0)) for each in found]
-    tags = lambda each: {tag["Key"]: tag["Value"] for tag in each.get("Tags", ())}  # noqa: E731
-    told = matching(told, wanted.get("Filters") or (), FILTERS, tags)
+    told = matching(told, wanted.get("Filters") or (), FILTERS, tags_in)
     shown, token = page(told, wanted, lambda each: each["SnapshotId"], least=5, most=1000)
     return {"Snapshots": list(shown), **token}
 
