@@ -117,10 +117,20 @@ def _constrain(name: str, shape: Shape, value: Any, place: str) -> None:
         _bound(name, shape, len(value), f"the length of {place}")
         if shape.enum and value not in shape.enum:
             raise _invalid(name, f"Value '{value}' at '{place}' must be one of {', '.join(shape.enum)}")
-        if (pattern := shape.metadata.get("pattern")) and re.fullmatch(pattern, value) is None:
-            raise _invalid(name, f"Value '{value}' at '{place}' must satisfy the pattern {pattern}")
+        pattern = _pattern(shape.metadata.get("pattern", ""))
+        if pattern is not None and pattern.fullmatch(value) is None:
+            raise _invalid(name, f"Value '{value}' at '{place}' must satisfy the pattern {pattern.pattern}")
     elif shape.type_name in ("integer", "long"):
         _bound(name, shape, value, place)
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """None where there is none, and for the few that are Java's alone, such as \\p{L}."""
+    try:
+        return re.compile(text) if text else None
+    except re.error:
+        return None
 
 
 def _bound(name: str, shape: Shape, number: int, what: str) -> None:

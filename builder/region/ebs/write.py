@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from builder.region import quotas
 from builder.region.ebs import record
 from builder.region.ebs.record import BLOCK, Snapshot, invalid, unknown
 from builder.region.ec2 import settings
@@ -37,6 +38,7 @@ def start_snapshot(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
             if other["request"] != request:
                 raise ServiceError("ConflictException", "The client token was used by a request that is not this one.")
             return _started(region, other["id"])
+        _check_room(region)
         parent = _parent(region, wanted)
         key = wanted.get("KmsKeyArn")
         encrypted = bool(wanted.get("Encrypted") or (parent.row["encrypted"] if parent else settings.encrypts(region)))
@@ -66,6 +68,18 @@ def start_snapshot(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if parent is not None:
             record.inherit(database, identifier, parent.id, own=False)
     return _started(region, identifier)
+
+
+def _check_room(region: Region) -> None:
+    query = "SELECT count(*) AS number FROM snapshots WHERE region = ? AND owner = ?"
+    row = region.state.row(query, (region.name, region.account))
+    most = int(quotas.value(region, quotas.SNAPSHOTS))
+    if row is not None and row["number"] >= most:
+        raise ServiceError(
+            "ServiceQuotaExceededException",
+            f"The account has {most} snapshots in this region, as many as its quota lets it",
+            {"Reason": "DEPENDENCY_SERVICE_QUOTA_EXCEEDED"},
+        )
 
 
 def _check_tags(tags: Iterable[Mapping[str, Any]]) -> None:
