@@ -1,5 +1,6 @@
 """EC2's and STS's front: the operations that there are, and honest words for those that are not."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from builder.region.ec2.groups import describe as described_groups
 from builder.region.ec2.instances import attributes as instance_attributes
 from builder.region.ec2.instances import change, console, run
 from builder.region.ec2.instances import describe as instances
-from builder.region.ec2.region import Region
+from builder.region.ec2.region import NAME, Region
 from builder.region.ec2.snapshots import attributes as snapshot_attributes
 from builder.region.ec2.snapshots import change as snapshots
 from builder.region.ec2.snapshots import copy as copied_snapshots
@@ -102,6 +103,10 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
 }
 
 
+# Instances, and what they are started with, are in the first region of this process alone.
+AT_HOME = re.compile(r"Instance(s|Status|Attribute|Metadata)|KeyPair|SecurityGroup|ConsoleOutput")
+
+
 def serve(region: Region, service: str, parameters: protocol.Parameters, request_id: str) -> Answer:
     action = str(parameters.get("Action", ""))
     operation = OPERATIONS[service].get(action)
@@ -109,6 +114,11 @@ def serve(region: Region, service: str, parameters: protocol.Parameters, request
         raise ServiceError("UnsupportedOperation", f"The local region does not offer {action} yet")
     if operation is None:
         raise ServiceError("InvalidAction", f"The action {action} is not valid for this web service.")
+    if region.name != NAME and AT_HOME.search(action):
+        raise ServiceError(
+            "UnsupportedOperation",
+            f"{region.name} has images and snapshots; the local region's instances are in {NAME}",
+        )
     wanted = protocol.parse_query(service, action, parameters)
     if wanted.get("DryRun"):
         raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
