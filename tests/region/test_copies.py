@@ -42,6 +42,12 @@ def source(place: Status) -> str:
     return snapshot(client("ebs", place.endpoint_url), BLOCKS)
 
 
+@pytest.fixture(scope="module")
+def bucket(place: Status) -> str:
+    client("s3", place.endpoint_url).create_bucket(Bucket="imports")
+    return "imports"
+
+
 @pytest.fixture
 def name() -> str:
     return f"image-{secrets.token_hex(6)}"
@@ -237,11 +243,6 @@ class TestImages:
 
 
 class TestImports:
-    @pytest.fixture(scope="class")
-    def bucket(self, place: Status) -> str:
-        client("s3", place.endpoint_url).create_bucket(Bucket="imports")
-        return "imports"
-
     def test_a_disk_becomes_a_snapshot(self, place: Status, here: Any, bucket: str) -> None:
         disk = block(0) + os.urandom(BLOCK) + block(0) + b"the end"
         client("s3", place.endpoint_url).put_object(Bucket=bucket, Key="disk.raw", Body=disk)

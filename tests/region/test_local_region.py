@@ -164,7 +164,7 @@ class TestRegister:
             pytest.param(
                 {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": "snap-1"}}]},
                 "UnsupportedOperation",
-                "yet",
+                "beside a bundle",
                 id="ebs",
             ),
             pytest.param(
