@@ -2,8 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, bundle, unbundle, bundles_s3. Needs recipes/quickstart.toml built once (`make ami`):
-the repository is warm then.
+Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot. Needs recipes/quickstart.toml built once
+(`make ami`): the repository is warm then.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
 from tests.bench import bundles as bundling
 from tests.bench import bundles_s3 as to_s3
+from tests.bench import snapshot as snapshots
 from tests.bench import unbundle as unbundling
 from tests.bench.lines import Line
 
@@ -251,6 +252,13 @@ def bundles_s3(bench: Bench) -> Iterator[Line]:
     yield from to_s3.rows(home, bench.runs)
 
 
+def snapshot(bench: Bench) -> Iterator[Line]:
+    """A snapshot's first upload, and the next one's."""
+    home = bench.home / "snapshot"
+    home.mkdir()
+    yield from snapshots.rows(home, bench.runs)
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "nothing": nothing,
     "key": key,
@@ -260,6 +268,7 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "bundle": bundle,
     "unbundle": unbundle,
     "bundles_s3": bundles_s3,
+    "snapshot": snapshot,
 }
 
 
