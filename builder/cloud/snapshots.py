@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from builder.cloud.ec2 import KEY_TAG, literal, pauses
 from builder.cloud.ec2_calls import Answer
-from builder.cloud.errors import Client, aws_command, code_of
+from builder.cloud.errors import Client, aws_command, refused_with
 from builder.cloud.patience import patience_for, patiently
 from builder.errors import RegionError
 
@@ -173,7 +171,7 @@ def _asked(client: Client, operation: str, asked: Mapping[str, Any], about: str)
 
 
 def _not_there(error: RegionError) -> bool:
-    return isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in _NOT_THERE
+    return refused_with(error) in _NOT_THERE
 
 
 def _snapshot(each: Answer) -> Snapshot:

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import ClientError
-
 from builder.canonical import digest_of
 from builder.cloud.ebs import Begin, Denied, Direct
 from builder.cloud.ec2 import KEY_TAG
-from builder.cloud.errors import Client, code_of
+from builder.cloud.errors import Client, refused_with
 from builder.cloud.snapshots import (
     BLOCKS_TAG,
     ENCRYPTION_TAG,
@@ -246,8 +244,7 @@ def _see(job: Job, snapshot_id: str, error: RegionError) -> None:
 
 def _is_refusal(error: RegionError) -> bool:
     """Whether the region understood the request, and did not want it."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and code_of(cause) in {"ValidationException", "ResourceNotFoundException"}
+    return refused_with(error) in {"ValidationException", "ResourceNotFoundException"}
 
 
 def _holds(child: BlockList, image: BlockList) -> bool:
