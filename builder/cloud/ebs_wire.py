@@ -184,10 +184,10 @@ class _Lines:
 
     def _known(self, error: BaseException) -> Exception | None:
         where: Any = {"endpoint_url": self._url, "error": error}
+        if isinstance(error, urllib3.exceptions.NewConnectionError):  # which is a ConnectTimeoutError to urllib3
+            return exceptions.EndpointConnectionError(**where)
         if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
             return exceptions.ConnectTimeoutError(**where)
-        if isinstance(error, urllib3.exceptions.NewConnectionError):
-            return exceptions.EndpointConnectionError(**where)
         if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError):
             return exceptions.SSLError(**where)
         if isinstance(error, TimeoutError):

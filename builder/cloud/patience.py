@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TypeVar
 
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
 
 from builder.cloud.errors import Client, code_of, is_loopback, refusal, unanswered
 from builder.errors import RegionError
@@ -84,7 +85,7 @@ def verdict(error: Exception, *, fresh: bool = False) -> Verdict:
         return _of_answer(error, fresh=fresh)
     if isinstance(error, _TIMEOUTS):
         return Verdict.SLOWER
-    if isinstance(error, Damaged | exceptions.HTTPClientError | exceptions.ConnectionError):
+    if isinstance(error, Damaged | ResponseParserError | exceptions.HTTPClientError | exceptions.ConnectionError):
         return Verdict.AGAIN
     return Verdict.NEVER
 
@@ -124,7 +125,7 @@ def patiently(
     while True:
         try:
             return act()
-        except (exceptions.ClientError, exceptions.BotoCoreError, Damaged) as error:
+        except (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserError, Damaged) as error:
             failures += 1
             what = verdict(error, fresh=fresh)
             given_up = failures >= patience.tries and patience.clock() >= end

@@ -55,6 +55,9 @@ AT_A_FULL_DESK = [
     ("wrong-verify-directory", ["verify", "home"]),
     ("wrong-verify-stopped", ["verify", "s3://bucket/web.manifest.xml"]),
     ("wrong-verify-key", ["verify", "bundle", "--private-key", "web.toml"]),
+    ("wrong-snapshot", ["snapshot", "download", "vol-0123456789abcdef0", "web.img"]),
+    ("wrong-snapshot-place", ["snapshot", "download", "snap-0123456789abcdef0", "nowhere/web.img"]),
+    ("wrong-snapshot-stopped", ["snapshot", "download", "snap-0123456789abcdef0", "web.img"]),
     ("wrong-verify-account", ["verify", "bundle", "--account", "12"]),
     ("wrong-nothing", []),
     ("wrong-group-nothing", ["store"]),
@@ -112,6 +115,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
         "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "ssh", "shell", "logs",
         "doctor",
         "recipe new", "recipe schema", "store list", "store gc", "store verify",
+        "snapshot download",
         "region start", "region stop", "region status", "region env", "region reset",
     ],
 )  # fmt: skip

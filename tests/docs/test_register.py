@@ -1,4 +1,4 @@
-"""docs/register.md against botocore's model: no field is missing from the table, and every test that it names is there."""
+"""docs/register.md against botocore's model: no field is missing from it, and every test that it names is there."""
 
 import re
 from pathlib import Path

@@ -18,7 +18,9 @@ from builder.stages.snapshot.journal import Begun, Journal
 from builder.stages.snapshot.lists import keep
 
 _WORKERS = 4
-"""Parts on their way at once, 16 MiB each."""
+"""Parts on their way at once, of 16 MiB each, or more of an image that is larger than 156 GiB."""
+_MEMORY = 64 << 20
+"""Bytes of parts in memory."""
 _WHY = "the EBS direct API is denied"
 
 
@@ -100,7 +102,7 @@ def _parts(job: Job, bucket: Bucket, key: str, upload: str, there: Mapping[int, 
     length = part_size(size)
     etags: dict[int, str] = {}
     sent = done = 0
-    with job.disk.open("rb") as disk, ThreadPoolExecutor(_WORKERS, "part") as pool:
+    with job.disk.open("rb") as disk, ThreadPoolExecutor(max(1, min(_WORKERS, _MEMORY // length)), "part") as pool:
 
         def put(number: int) -> tuple[int, str, int, int]:
             data = os.pread(disk.fileno(), length, (number - 1) * length)

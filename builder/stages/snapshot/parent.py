@@ -48,7 +48,9 @@ def unfit(found: Snapshot, spec: SnapshotSpec, size: int) -> str:
     if found.volume_size > size:
         return f"{found.id} has {found.volume_size} GiB, more than the {size} GiB of this image"
     asked = encryption(spec)
-    if found.tags.get(ENCRYPTION_TAG) != asked or (spec.encrypted and not found.encrypted):
+    if spec.encrypted and not found.encrypted:
+        return f"{found.id} is not encrypted"
+    if found.tags.get(ENCRYPTION_TAG) != asked:
         return f"{found.id} is encrypted otherwise: {found.tags.get(ENCRYPTION_TAG) or 'unknown'}, not {asked}"
     if spec.kms_key and found.kms_key != spec.kms_key:
         return f"{found.id} is encrypted with another key: {found.kms_key}"
