@@ -12,8 +12,8 @@ from builder.errors import RecipeError, RegionError
 from builder.stages.contract import Input
 from builder.stages.register import run as stage
 from builder.stages.register.spec import RegisterSpec, RootVolume
-from tests.support.stubs import stubbed_client
 from builder.worker import from_plain
+from tests.support.stubs import stubbed_client
 from tests.support.workshop import stage_context
 
 KEY = "d" * 64
