@@ -75,7 +75,8 @@ class Kernel(Table):
 
     def packages_for(self, virtualization: str, architecture: str) -> tuple[str, ...]:
         """What the kernel (pv: of any kind of guest) or the loader of hvm is in; none if there is none."""
-        by_architecture: dict[str, tuple[str, ...]] = dict(self.hvm.packages if virtualization == "hvm" else self.packages)  # type: ignore[arg-type]
+        table = self.hvm.packages if virtualization == "hvm" else self.packages
+        by_architecture: dict[str, tuple[str, ...]] = {**table}
         return by_architecture.get(architecture, ())
 
     def aki_in(self, region: str, architecture: str) -> str:

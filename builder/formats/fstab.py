@@ -71,7 +71,7 @@ class Explained:
     virtual: str
     """root, ephemeral0, ..., swap."""
     device: str
-    """As the guest's kernel names it; "" when the name is not stable."""
+    """As the guest's kernel names it, or by what is on it; "" when neither is stable."""
     what: str
     """Size and kind."""
     line: Line | None
@@ -103,6 +103,7 @@ def explain_fstab(
     for disk in disks:
         name = guest_name(disk.device, naming) if disk.device else ""
         entry = _entry(disk, name) if name or volume is None else _unstable_entry(disk)
+        shown = name or (entry.device if entry else "")
         missing = "nothing: no line depends on it"
         if entry is not None:
             lost = "no swap" if disk.virtual == "swap" else f"{entry.mount_point} stays an empty directory on the root"
@@ -110,7 +111,7 @@ def explain_fstab(
         explained.append(
             Explained(
                 virtual=disk.virtual,
-                device=name,
+                device=shown,
                 what=f"{disk.size_gb} GB {disk.kind}",
                 line=entry,
                 when_missing=missing,
@@ -119,9 +120,7 @@ def explain_fstab(
     return tuple(explained)
 
 
-def fstab(
-    disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str, volume: Volume | None = None
-) -> str:
+def fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str, volume: Volume | None = None) -> str:
     """The file's text for these disks: root, ephemeral0 on /mnt, swap; what nobody formats as comments."""
     lines = ["# Written by ami-factory for the disks of the instance type. Optional disks never hold up a boot."]
     for each in explain_fstab(disks, naming=naming, filesystem=filesystem, volume=volume):

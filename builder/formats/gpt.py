@@ -103,7 +103,9 @@ def parse_gpt(start: bytes, end: bytes, sectors: int) -> Table:
     if kinds != [0xEE, 0, 0, 0]:
         raise ValueError("its MBR does not protect the whole disk")
     last = sectors - 1
-    primary = _parse_header(start[SECTOR : 2 * SECTOR], start[2 * SECTOR : START_SECTORS * SECTOR], "primary", (1, last, 2))
+    primary = _parse_header(
+        start[SECTOR : 2 * SECTOR], start[2 * SECTOR : START_SECTORS * SECTOR], "primary", (1, last, 2)
+    )
     backup = _parse_header(
         end[-SECTOR:], end[-END_SECTORS * SECTOR : -SECTOR], "backup", (last, 1, last - _ENTRY_SECTORS)
     )
@@ -155,9 +157,7 @@ def _format_header(table: Table, entries: bytes, *, own: int, other: int, at: in
     return packed(zlib.crc32(packed(0))).ljust(SECTOR, b"\0")
 
 
-def _parse_header(
-    sector: bytes, entries: bytes, which: str, places: tuple[int, int, int]
-) -> tuple[uuid.UUID, bytes]:
+def _parse_header(sector: bytes, entries: bytes, which: str, places: tuple[int, int, int]) -> tuple[uuid.UUID, bytes]:
     """The disk's identity and the entries, when the header is whole and says where it and they are."""
     fields = _HEADER.unpack_from(sector)
     signature, revision, size, checksum, _, own, other, _, _, identity, at, count, length, entries_checksum = fields

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 TIMEOUT = 1
-"""Seconds in which a key on the serial console stops the boot."""
+"""Seconds in which Esc on the serial console brings up the menu."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ def format_grub_cfg(config: Config) -> str:
     """
     lines = [
         f"set default={config.default}",
+        # Not drawn: a menu fills the console's record, which EC2 keeps 64 KiB of.
+        "set timeout_style=hidden",
         f"set timeout={TIMEOUT}",
         'if [ "$grub_platform" = pc ]; then',
         "\tserial --unit=0 --speed=115200",

@@ -43,4 +43,4 @@ def core_sector_of(boot: bytes) -> int:
 def is_core(core: bytes, core_sector: int) -> bool:
     """Whether the bytes at `core_sector` are the start of a core.img that was placed there."""
     first, sectors, segment = _BLOCK_LIST.unpack_from(core, SECTOR - _BLOCK_LIST.size)
-    return first == core_sector + 1 and sectors > 0 and segment == _SEGMENT
+    return bool(first == core_sector + 1 and sectors > 0 and segment == _SEGMENT)

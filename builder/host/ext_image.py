@@ -103,7 +103,9 @@ def times_script(*, epoch: int, inode_size: int, used_inodes: int) -> list[str]:
 def run_debugfs(place: Place, lines: list[str], environment: Mapping[str, str]) -> None:
     """One run for all: each that writes to ext4 adds to the superblock's count of kilobytes written."""
     script = "".join(f"{line}\n" for line in lines).encode()
-    done = process.run(["debugfs", "-w", "-f", "-", place.device], env=environment, stdin=script, capture=True, check=False)
+    done = process.run(
+        ["debugfs", "-w", "-f", "-", place.device], env=environment, stdin=script, capture=True, check=False
+    )
     complaints = [
         line
         for line in done.stderr.decode(errors="replace").splitlines()

@@ -55,10 +55,10 @@ def _variant(recipe: Recipe, target: Target, architecture: str, virtual: str, ki
 
 
 def _require_some(kind: InstanceType, wanted: Iterable[tuple[str, str]]) -> None:
-    reasons = {refusal(kind, architecture, virtual): virtual for virtual, architecture in wanted}
+    reasons = {refusal(kind, architecture, virtual): (virtual, architecture) for virtual, architecture in wanted}
     if "" not in reasons:
         first, *others = reasons
-        raise RecipeError(first, detail="\n".join(others), hint=_instead(reasons[first]))
+        raise RecipeError(first, detail="\n".join(others), hint=_instead(*reasons[first]))
 
 
 def _no_type(kinds: Iterable[InstanceType], architecture: str, virtual: str) -> RecipeError:
@@ -67,12 +67,12 @@ def _no_type(kinds: Iterable[InstanceType], architecture: str, virtual: str) -> 
     return RecipeError(
         f"no instance type for {virtual} images of {architecture}: {reasons[0]}",
         detail="\n".join(reasons[1:]),
-        hint=_instead(virtual),
+        hint=_instead(virtual, architecture),
     )
 
 
-def _instead(virtual: str) -> str:
-    return f"choose a type for {virtual} images, such as --instance-type {SUCH_AS[virtual]}"
+def _instead(virtual: str, architecture: str) -> str:
+    return f"choose a type for {virtual} images, such as --instance-type {SUCH_AS[virtual, architecture]}"
 
 
 def compile_plan(
@@ -109,11 +109,11 @@ def _chain(request: Request) -> Iterator[Step]:
     yield configure
     image = step("image", specs.image_spec(request), inputs=(*layers, ("configure", configure)))
     yield image
-    if request.hvm:
-        return
     verify = step("verify", specs.verify_spec(request, configured), inputs=(("image", image),))
     yield verify
     gates = [verify]
+    if request.hvm:
+        return
     proof = specs.boot_spec(request)
     if proof is not None:
         # What verify finds takes seconds, and a boot a minute.

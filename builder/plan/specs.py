@@ -33,7 +33,7 @@ from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
 from builder.stages.register.spec import RegisterSpec
 from builder.stages.upload.spec import UploadSpec
-from builder.stages.verify.spec import VerifySpec
+from builder.stages.verify.spec import DiskWanted, VerifySpec
 
 _Value = TypeVar("_Value")
 
@@ -122,6 +122,12 @@ class Request:
         """Serial number of the EFI system partition's file system; "" where EC2 knows only BIOS, 32 bits."""
         architecture = self.variant.architecture
         return uuid.uuid5(self.identity, "ESP").hex[:8].upper() if architecture == "x86_64" else ""
+
+    @property
+    def boot_mode(self) -> str:
+        """EC2's word. It has UEFI for 64 bits only (EC2 User Guide, "Boot modes")."""
+        wanted = self.recipe.register_.boot_mode
+        return wanted if self.variant.architecture == "x86_64" else "legacy-bios"
 
     @property
     def hvm(self) -> bool:
@@ -273,20 +279,21 @@ def _disk(request: Request) -> DiskSpec:
 
 def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
     """What must hold in the image that `configured` is part of."""
-    pv, filesystem = request.kernel.pv, request.recipe.image.filesystem
+    filesystem = request.recipe.image.filesystem
     return VerifySpec(
         architecture=request.variant.architecture,
         fstab=configured.fstab,
-        menu=pv.menu,
-        grub_root=pv.grub_root,
+        menu=configured.boot.menu,
+        grub_root=configured.boot.grub_root,
         root_device=configured.boot.root_device,
-        modules=request.kernel.modules,
-        payloads=pv.payloads,
+        modules=request.modules,
+        payloads=() if request.hvm else request.kernel.pv.payloads,
         renderer=configured.network.renderer,
         metadata_key=request.recipe.ssh.metadata_key,
         filesystem=filesystem,
-        features=request.kernel.features(filesystem),
+        features=request.kernel.features(filesystem, request.variant.virtualization),
         pv_note=request.unsupported,
+        disk=DiskWanted(boot_mode=request.boot_mode, root=str(request.identity)) if request.hvm else None,
     )
 
 

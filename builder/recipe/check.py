@@ -93,8 +93,8 @@ def _instance_types(table: Table) -> Iterator[Fault]:
 
     A type that can run only some is no fault: the others are passed over (plan/compile.py: variants).
     """
-    asked = [each for _, each in _strings(table, "virtualization") if each in SUCH_AS]
-    virtuals = dict.fromkeys((*asked, *SUCH_AS))
+    asked = [each for _, each in _strings(table, "virtualization") if each in ("pv", "hvm")]
+    virtuals = dict.fromkeys((*asked, "pv", "hvm"))
     architectures = [each for _, each in _strings(table, "architectures") if each in ("x86_64", "i386")]
     kinds: list[InstanceType] = []
     for key, name in _strings(table, "instance_types"):
@@ -110,10 +110,9 @@ def _instance_types(table: Table) -> Iterator[Fault]:
     for virtual, architecture in itertools.product(asked, architectures):
         refusals = [refusal(offered, architecture, virtual) for offered in kinds]
         if refusals and all(refusals):
-            yield Fault(
-                key=("instance_types",),
-                message=f"none is for {virtual} images of {architecture}; add one that is, such as {SUCH_AS[virtual]}",
-            )
+            better = SUCH_AS[virtual, architecture]
+            message = f"none is for {virtual} images of {architecture}; add one that is, such as {better}"
+            yield Fault(key=("instance_types",), message=message)
 
 
 def _users(table: Table) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """What a guest does about its disks at boot: grow the root to its volume, and use the instance store's NVMe disk.
 
-Nothing here can hold up a boot: the root grows while the system comes up, and a disk that is not there asks for nothing.
+Nothing here can hold up a boot: the root grows while the system comes up, and a disk that is missing asks for nothing.
 """
 
 from importlib.resources import files
@@ -20,7 +20,10 @@ _PROGRAMS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/systemd", "/lib
 
 def configure_disk(tree: Path, hvm: HvmSpec) -> None:
     """BuilderError when the tree lacks a program that this needs."""
-    for program, package in (("systemd-repart", "systemd-udev (Fedora) or systemd (Debian)"), ("systemd-growfs", "systemd")):
+    for program, package in (
+        ("systemd-repart", "systemd-udev (Fedora) or systemd (Debian)"),
+        ("systemd-growfs", "systemd"),
+    ):
         _require(tree, program, "grows the root to its volume", f"add {package} to distribution.packages")
     tree_files.write(tree, REPART, _read("repart-root.conf"))
     if not hvm.ephemeral:

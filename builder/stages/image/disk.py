@@ -86,6 +86,4 @@ def write_around(disk: DiskSpec, layout: Layout, loader: Loader, image: Path, ep
     if loader.efi is not None:
         part = layout.partition(ESP_NUMBER)
         files = {"EFI/BOOT/BOOTX64.EFI": loader.efi}
-        esp.make_esp(
-            image, files, offset=part.offset, size=part.size, serial=disk.esp, label=ESP_LABEL, epoch=epoch
-        )
+        esp.make_esp(image, files, offset=part.offset, size=part.size, serial=disk.esp, label=ESP_LABEL, epoch=epoch)

@@ -52,7 +52,7 @@ def make_loader(tree: Path, disk: DiskSpec, uuid: str, work: Path) -> Loader:
 
 
 def early_config(uuid: str) -> str:
-    """What GRUB does before it has a menu: the disk's own root first, but by what it is and not by what it is called."""
+    """What GRUB does before it has a menu: the disk's own root, by what it is and not by what it is called."""
     return f"search.fs_uuid {uuid} root hd0,gpt1\nset prefix=($root){PREFIX}\n"
 
 

@@ -62,7 +62,9 @@ def _make_loader(spec: ImageSpec, disk: DiskSpec, context: StageContext) -> Load
 
 
 def _layout(spec: ImageSpec, disk: DiskSpec, usage: Usage) -> Layout:
-    return lay_out(disk, size_of_disk((spec.size - OVERHEAD) if spec.size else size_for(usage, spec.free, spec.inode_size)))
+    return lay_out(
+        disk, size_of_disk((spec.size - OVERHEAD) if spec.size else size_for(usage, spec.free, spec.inode_size))
+    )
 
 
 def _require_size(spec: ImageSpec, size: int) -> None:

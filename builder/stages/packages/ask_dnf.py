@@ -1,7 +1,7 @@
 """Asks dnf what a set of names needs. A program of its own: it runs confined, with the distribution's own Python.
 
-A question comes as JSON on stdin: architecture (RPM's word), release, packages, kernel_packages, hvm_packages. The answer
-goes as JSON to stdout: `{"packages": [...], "kernel_packages": [...], "hvm_packages": [...]}` or `{"refused": {...}}`.
+A question comes as JSON on stdin: architecture (RPM's word), release, packages, kernel_packages, hvm_packages. The
+answer goes as JSON to stdout: a list of packages for each of these three, or `{"refused": {...}}`.
 """
 
 import difflib
