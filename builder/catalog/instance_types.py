@@ -20,8 +20,11 @@ _FILE = Path(__file__).with_name("instance_types.json")
 _PARTITIONED = {"m1.small", "c1.medium"}
 _SWAP_GB = 1
 SUCH_AS = {
-    ("pv", "x86_64"): "m1.small", ("pv", "i386"): "m1.small", ("hvm", "x86_64"): "t3.micro", ("hvm", "i386"): "t2.micro",
-}  # fmt: skip
+    ("pv", "x86_64"): "m1.small",
+    ("pv", "i386"): "m1.small",
+    ("hvm", "x86_64"): "t3.micro",
+    ("hvm", "i386"): "t2.micro",
+}
 """A type for each virtualization and architecture."""
 # These are trimmed when an instance starts, so they come without a file system (EC2 User Guide, "SSD instance store
 # volumes"); every other disk that is not NVMe may have been formatted by EC2.

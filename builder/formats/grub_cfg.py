@@ -38,7 +38,7 @@ def format_grub_cfg(config: Config) -> str:
     """
     lines = [
         f"set default={config.default}",
-        # Not drawn: a menu fills the console's record, which EC2 keeps 64 KiB of.
+        "# Not drawn: a menu fills the console's record, which EC2 keeps 64 KiB of.",
         "set timeout_style=hidden",
         f"set timeout={TIMEOUT}",
         'if [ "$grub_platform" = pc ]; then',

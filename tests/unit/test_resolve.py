@@ -14,7 +14,6 @@ from builder.resolve import Resolver, resolve
 from builder.stages.packages.spec import ResolveSpec
 from tests.support.plans import MADE, prepared
 
-
 KERNEL = ("linux-image-cloud-amd64", "initramfs-tools")
 LOADER = ("grub-common", "grub-pc-bin", "grub-efi-amd64-bin")
 
