@@ -64,7 +64,8 @@ def test_where_a_partition_lies_in_bytes() -> None:
 
 def line(number: int, first: str, size: str, kind: uuid.UUID, name: str) -> str:
     identity = str(uuid.uuid5(IDENTITY, name)).upper()
-    return f'disk{number} : start=      {first}, size=     {size}, type={str(kind).upper()}, uuid={identity}, name="{name}"'
+    place = f"disk{number} : start=      {first}, size=     {size}"
+    return f'{place}, type={str(kind).upper()}, uuid={identity}, name="{name}"'
 
 
 @pytest.mark.host
@@ -92,7 +93,7 @@ def test_sfdisk_reads_it(tmp_path: Path) -> None:
 def test_damage_at_the_start_is_found(damage: int) -> None:
     start, end = format_gpt(TABLE)
     broken = start[:damage] + bytes([start[damage] ^ 1]) + start[damage + 1 :]
-    with pytest.raises(ValueError, match="MBR|primary"):
+    with pytest.raises(ValueError, match=r"MBR|primary"):
         parse_gpt(broken, end, SECTORS)
 
 
@@ -116,7 +117,7 @@ def test_a_disk_that_was_cut_off() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=START_SECTORS * SECTOR), st.binary(max_size=END_SECTORS * SECTOR), st.integers(0, 2**40))
 def test_noise_is_a_value_error(start: bytes, end: bytes, sectors: int) -> None:
-    with pytest.raises(ValueError, match="MBR|primary"):
+    with pytest.raises(ValueError, match=r"MBR|primary"):
         parse_gpt(start.ljust(START_SECTORS * SECTOR, b"\0"), end.ljust(END_SECTORS * SECTOR, b"\0"), sectors)
 
 
