@@ -168,7 +168,11 @@ class Factory:
             instance_types=selection.instance_types,
             virtualization=selection.virtualization,
         )
-        made = Made(configure=data_digest("configure"), image=data_digest("image"))
+        made = Made(
+            configure=data_digest("configure"),
+            configure_hvm=data_digest("configure/hvm"),
+            image=data_digest("image"),
+        )
         if any(each.repack for each in recipe.distribution.repositories):
             made = replace(made, signing_key=make_signing_key(state_directory()), definition=definition_digest())
         return compile_plan(recipe, prepared.loaded.kernel, prepared.lock, prepared.sources, made, target, wanted)
