@@ -112,15 +112,13 @@ def _chain(request: Request) -> Iterator[Step]:
     verify = step("verify", specs.verify_spec(request, configured), inputs=(("image", image),))
     yield verify
     gates = [verify]
-    if request.hvm:
-        return
     proof = specs.boot_spec(request)
     if proof is not None:
         # What verify finds takes seconds, and a boot a minute.
         boot = step("boot", proof, inputs=(("image", image),), after=(verify,))
         yield boot
         gates.append(boot)
-    yield from _publish(request, image, gates)
+    yield from (_publish_snapshot if request.hvm else _publish_bundle)(request, image, gates)
 
 
 def _shared_tree(request: Request, layers: Layers) -> Iterator[Step]:
@@ -169,7 +167,16 @@ def _scripts(request: Request, layers: Layers, after: str) -> Iterator[Step]:
             layers.append((each.label, each))
 
 
-def _publish(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+def _publish_snapshot(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+    """For EBS."""
+    snapshot = step("snapshot", specs.snapshot_spec(request), inputs=(("image", image),))
+    yield snapshot
+    registered = specs.register_ebs_spec(request, snapshot.key)
+    yield step("register", registered, inputs=(("snapshot", snapshot),), after=gates)
+
+
+def _publish_bundle(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+    """For the instance store."""
     target = request.target
     certificates = (
         (target.user_certificate, target.user_certificate_path),

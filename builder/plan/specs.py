@@ -9,12 +9,12 @@ from builder.catalog.instance_types import Disk, instance_type
 from builder.catalog.kernels import Kernel
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
-from builder.formats.block_devices import ROOT_DEVICE, bundle_mapping, register_mappings
+from builder.formats.block_devices import EBS_ROOT_DEVICE, ROOT_DEVICE, bundle_mapping, register_mappings
 from builder.formats.fstab import Volume, fstab
 from builder.lock import ArchitectureLock, Lock
 from builder.plan.repositories import package_sources
 from builder.plan.step import Variant
-from builder.recipe.model import MAX_TAG_VALUE, Recipe, parse_size
+from builder.recipe.model import GIB, MAX_TAG_VALUE, Recipe, parse_size
 from builder.recipe.templates import ami_name_fault, render_string
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.bundle.spec import BundleSpec
@@ -31,7 +31,9 @@ from builder.stages.customise.spec import CustomiseSpec, File, Script, User
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
-from builder.stages.register.spec import RegisterSpec
+from builder.stages.register import rules
+from builder.stages.register.spec import RegisterSpec, RootVolume
+from builder.stages.snapshot.spec import SnapshotSpec
 from builder.stages.upload.spec import UploadSpec
 from builder.stages.verify.spec import DiskWanted, VerifySpec
 
@@ -300,7 +302,7 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
 def boot_spec(request: Request) -> ProofSpec | None:
     """None when the recipe wants no boot proof, or the kernel cannot boot where it would be tried."""
     level = request.recipe.boot.level
-    if level == "none" or request.unsupported:
+    if level == "none" or request.unsupported or request.hvm:
         return None
     return ProofSpec(
         level=level,
@@ -339,28 +341,81 @@ def upload_spec(request: Request) -> UploadSpec:
     )
 
 
-def register_spec(request: Request, upload_key: str) -> RegisterSpec:
-    """`upload_key` makes the name unique to its content. RecipeError for a name or tag that EC2 refuses."""
-    target, register = request.target, request.recipe.register_
-    words = _words(request, upload_key)
-    name = render_string(register.name, words, "register.name")
-    if fault := ami_name_fault(name):
-        raise RecipeError(f"register.name: {fault}")
-    return RegisterSpec(
+def snapshot_spec(request: Request) -> SnapshotSpec:
+    target, volume = request.target, request.recipe.volume
+    recipe = request.recipe
+    return SnapshotSpec(
         partition=target.partition,
         account=target.account,
         region=target.region,
         endpoint=target.endpoint,
-        name=name,
-        description=render_string(register.description, words, "register.description")[:255],
-        architecture=request.variant.architecture,
+        description=f"{recipe.name} {recipe.version}: {request.variant.name}"[:255],
+        encrypted=volume.encrypted,
+        kms_key=volume.kms_key or "",
+        lineage=request.variant.name,
+        tags=(("Name", request.variant.name), ("ami-factory:recipe", f"{recipe.name} {recipe.version}")),
+    )
+
+
+def register_spec(request: Request, upload_key: str) -> RegisterSpec:
+    """Of a bundle. `upload_key` makes the name unique to its content. RecipeError for what EC2 refuses."""
+    spec = RegisterSpec(
+        **_registered(request, upload_key),
         virtualization="paravirtual",
         kernel_id=request.aki,
         ramdisk_id="",
         root_device_name=ROOT_DEVICE,
         block_device_mappings=register_mappings(request.disks),
-        tags=tuple(sorted(_tags(request, words).items())),
     )
+    rules.refuse(spec)
+    return spec
+
+
+def register_ebs_spec(request: Request, snapshot_key: str) -> RegisterSpec:
+    """Of a snapshot. `snapshot_key` makes the name unique to its content. RecipeError for what EC2 refuses."""
+    register, volume = request.recipe.register_, request.recipe.volume
+    spec = RegisterSpec(
+        **_registered(request, snapshot_key),
+        virtualization="hvm",
+        kernel_id="",
+        ramdisk_id="",
+        root_device_name=EBS_ROOT_DEVICE,
+        block_device_mappings=register_mappings(request.disks),  # NVMe disks are there unasked, and have no names
+        volume=RootVolume(
+            type=volume.type,
+            size=0 if volume.size == "auto" else parse_size(volume.size) // GIB,
+            iops=volume.iops or 0,
+            throughput=volume.throughput or 0,
+            delete_on_termination=volume.delete_on_termination,
+        ),
+        ena=register.ena,
+        sriov="simple" if register.sriov else "",
+        boot_mode=request.boot_mode,
+        imds="v2.0" if register.imds == "required" else "",
+        tpm="v2.0" if register.tpm else "",
+        billing_products=register.billing_products,
+    )
+    rules.refuse(spec)
+    return spec
+
+
+def _registered(request: Request, key: str) -> dict[str, Any]:
+    """What both kinds of AMI are registered with. RecipeError for a name or tag that EC2 refuses."""
+    target, register = request.target, request.recipe.register_
+    words = _words(request, key)
+    name = render_string(register.name, words, "register.name")
+    if fault := ami_name_fault(name):
+        raise RecipeError(f"register.name: {fault}")
+    return {
+        "partition": target.partition,
+        "account": target.account,
+        "region": target.region,
+        "endpoint": target.endpoint,
+        "name": name,
+        "description": render_string(register.description, words, "register.description")[:255],
+        "architecture": request.variant.architecture,
+        "tags": tuple(sorted(_tags(request, words).items())),
+    }
 
 
 def _words(request: Request, upload_key: str) -> dict[str, str]:
