@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
+from builder.formats.toml import printable
 from builder.lock import Lock
 from builder.plan import specs
 from builder.plan.repositories import repository_steps
@@ -13,6 +14,7 @@ from builder.plan.specs import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
 from builder.recipe.model import Recipe
 
+VIRTUALIZATIONS = ("pv", "hvm")
 Layers = list[tuple[str, Step]]
 
 
@@ -28,6 +30,11 @@ def variants(
 
     RecipeError when a type that the command line picked is in none of them, or when a virtualization has none.
     """
+    for virtual in virtualization:
+        if virtual not in VIRTUALIZATIONS:
+            raise RecipeError(
+                f'virtualization: "{printable(virtual)}" is not one', hint=f"choose from {', '.join(VIRTUALIZATIONS)}"
+            )
     kinds = [instance_type(name) for name in instance_types or recipe.instance_types]
     wanted = tuple(itertools.product(virtualization or recipe.virtualization, architectures or recipe.architectures))
     if instance_types:

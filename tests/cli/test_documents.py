@@ -93,7 +93,8 @@ def test_findings_and_an_error_are_one_document(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_case() -> None:
-    assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | {"boot", "doctor"}  # boot: tests/host/test_machine_proof.py
+    elsewhere = {"boot", "doctor", "snapshot-download"}  # tests/host/test_machine_proof.py, tests/region/test_snapshot.py
+    assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | elsewhere
 
 
 @pytest.mark.parametrize("kind", sorted(SCHEMAS))
