@@ -8,9 +8,9 @@ from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.formats.toml import printable
 from builder.lock import Lock
-from builder.plan import specs
+from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
-from builder.plan.specs import Made, Request, Sources, Target
+from builder.plan.request import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
 from builder.recipe.model import Recipe
 
@@ -178,9 +178,9 @@ def _scripts(request: Request, layers: Layers, after: str) -> Iterator[Step]:
 
 def _publish_snapshot(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
     """For EBS."""
-    snapshot = step("snapshot", specs.snapshot_spec(request), inputs=(("image", image),))
+    snapshot = step("snapshot", published.snapshot_spec(request), inputs=(("image", image),))
     yield snapshot
-    registered = specs.register_ebs_spec(request, snapshot.key)
+    registered = published.register_ebs_spec(request, snapshot.key)
     yield step("register", registered, inputs=(("snapshot", snapshot),), after=gates)
 
 
@@ -191,8 +191,8 @@ def _publish_bundle(request: Request, image: Step, gates: Sequence[Step]) -> Ite
         (target.user_certificate, target.user_certificate_path),
         (target.ec2_certificate, target.ec2_certificate_path),
     )
-    bundle = step("bundle", specs.bundle_spec(request), inputs=(("image", image),), sources=certificates)
+    bundle = step("bundle", published.bundle_spec(request), inputs=(("image", image),), sources=certificates)
     yield bundle
-    upload = step("upload", specs.upload_spec(request), inputs=(("bundle", bundle),))
+    upload = step("upload", published.upload_spec(request), inputs=(("bundle", bundle),))
     yield upload
-    yield step("register", specs.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)
+    yield step("register", published.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)
