@@ -127,7 +127,9 @@ Label = Annotated[
 ]
 BillingProduct = Annotated[str, text(r"^bp-[0-9a-f]{8}$", "a billing product code, such as bp-6fa54006")]
 KmsKey = Annotated[
-    str, text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$", "the ARN of a KMS key")
+    str,
+    # EBS's StartSnapshot takes no alias (KmsKeyArn of its API reference).
+    text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", "the ARN of a KMS key (arn:...:key/...)"),
 ]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
 HostPath = Annotated[str, AfterValidator(_host_path)]
@@ -360,7 +362,7 @@ class Volume(Table):
     )
     encrypted: bool = Field(False, description="Encrypt the snapshot.")
     kms_key: KmsKey | None = Field(
-        None, description="ARN of the KMS key to encrypt with; the account's own for EBS when left out."
+        None, description="ARN of the KMS key to encrypt with, not of an alias; the account's own for EBS when left out."
     )
     delete_on_termination: bool = Field(True, description="Delete the volume with its instance.")
 
