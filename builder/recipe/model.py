@@ -362,7 +362,8 @@ class Volume(Table):
     )
     encrypted: bool = Field(False, description="Encrypt the snapshot.")
     kms_key: KmsKey | None = Field(
-        None, description="ARN of the KMS key to encrypt with, not of an alias; the account's own for EBS when left out."
+        None,
+        description="ARN of the KMS key to encrypt with, not of an alias; the account's own for EBS when left out.",
     )
     delete_on_termination: bool = Field(True, description="Delete the volume with its instance.")
 
