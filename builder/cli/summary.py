@@ -60,14 +60,18 @@ def _images(
 
 
 def _result_of(key: str, done: Mapping[str, Object], store: LocalStore) -> Mapping[str, Any]:
-    """What a step said of its output; nothing for one that is not there."""
-    found = done.get(key) or (store.get(key) if key and store.has(key) else None)
+    """What a step said of its output; nothing for one that is not there, or none ("")."""
+    found = _finished(key, done, store) if key else None
     return found.record.result if found else {}
+
+
+def _finished(key: str, done: Mapping[str, Object], store: LocalStore) -> Object | None:
+    return done.get(key) or (store.get(key) if store.has(key) else None)
 
 
 def _step_report(action: Action, done: Mapping[str, Object], store: LocalStore) -> dict[str, Any]:
     step = action.step
-    object_ = done.get(step.key) or (store.get(step.key) if store.has(step.key) else None)
+    object_ = _finished(step.key, done, store)
     record = object_.record if object_ else None
     return {
         "label": step.label,

@@ -12,9 +12,8 @@ from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
 from builder.plan.request import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
-from builder.recipe.model import Recipe
+from builder.recipe.model import VIRTUALIZATIONS, Recipe
 
-VIRTUALIZATIONS = ("pv", "hvm")
 Layers = list[tuple[str, Step]]
 
 

@@ -4,7 +4,7 @@ recipes/README.md and the JSON Schema are made from this file.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -273,13 +273,16 @@ class Image(Table):
     label: Label = Field("root", description="Its label.")
 
 
-BOOT_LEVELS = ("none", "direct", "login", "full")
+BootLevel = Literal["none", "direct", "login", "full"]
+BOOT_LEVELS: tuple[str, ...] = get_args(BootLevel)
+Virtualization = Literal["pv", "hvm"]
+VIRTUALIZATIONS: tuple[str, ...] = get_args(Virtualization)
 
 
 class Boot(Table):
     """The boot proof: a gate before the AMI is registered. `--boot LEVEL` chooses another level for one build."""
 
-    level: Literal["none", "direct", "login", "full"] = Field(
+    level: BootLevel = Field(
         "login",
         description="login: under Xen as EC2 boots it, logged in to and looked at; full: also restarted, and without "
         "an ephemeral disk; direct: in plain QEMU, for a quick look; none.",
@@ -387,7 +390,7 @@ class Recipe(Table):
     architectures: tuple[Literal["x86_64", "i386"], ...] = Field(
         ("x86_64",), min_length=1, description="x86_64, i386 or both."
     )
-    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(
+    virtualization: tuple[Virtualization, ...] = Field(
         ("pv",),
         min_length=1,
         description="pv, bundled for the instance store; hvm, a disk with partitions for EBS; or both.",
