@@ -34,6 +34,13 @@ def to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
+def from_plain(kind: type[Any], data: Any) -> Any:
+    """The opposite of to_plain, checked: pydantic reads the dataclass's own annotations."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_python(data)
+
+
 def canonical_json(value: Any) -> bytes:
     """The one byte form of plain data: keys sorted, no spaces, ASCII only."""
     return json.dumps(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.catalog.certificates import certificate_of
-from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT, LOCAL_REGIONS
 from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
 from builder.history import History
@@ -204,7 +204,7 @@ class Factory:
     def region(self, *, start: bool) -> Region | None:
         """The region to ask; None when the local one is not running and `start` is not asked for."""
         endpoint = self.endpoint_url(start=start)
-        if self.options.region == LOCAL and endpoint is None:
+        if self.options.region in LOCAL_REGIONS and endpoint is None:
             return None
         surroundings = Surroundings(
             state=state_directory(),
@@ -217,7 +217,7 @@ class Factory:
 
     def endpoint_url(self, *, start: bool = False) -> str | None:
         """The address to talk to: the option's, or the local region's; None for AWS's own, or when stopped."""
-        if self.options.endpoint_url or self.options.region != LOCAL:
+        if self.options.endpoint_url or self.options.region not in LOCAL_REGIONS:
             return self.options.endpoint_url
         from builder.region import control
 
@@ -229,12 +229,12 @@ class Factory:
     def target(self, recipe: Recipe) -> Target:
         """The region and account the AMIs are for, and the certificates that bundles are made with."""
         user = self.identity(recipe)
-        if self.options.region == LOCAL:
+        if self.options.region in LOCAL_REGIONS:
             region = region_identity(region_directory())
             if recipe.bundle.account not in (None, region.account):
                 self.say(f"note: bundle.account is for AWS; the local region's own account is {region.account}")
             return Target(
-                region=LOCAL,
+                region=self.options.region,
                 partition="aws",
                 endpoint=f"local-{region.id[:12]}",
                 account=AMAZON_ACCOUNT if self.options.profile == AMAZON else region.account,
@@ -276,7 +276,7 @@ class Factory:
 
     def region_words(self) -> str:
         """The region, for people."""
-        return f"{self.options.region} (emulated)" if self.options.region == LOCAL else self.options.region
+        return f"{self.options.region} (emulated)" if self.options.region in LOCAL_REGIONS else self.options.region
 
     def _place(self, recipe: Recipe, endpoint_url: str | None) -> "Place":
         from builder.execute import Place

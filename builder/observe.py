@@ -51,6 +51,29 @@ class Region:
             result["sent"] + result["kept"],
         )
 
+    def published(self, spec: Mapping[str, Any], image_id: str) -> tuple[Mapping[str, Any] | None, str]:
+        """The result of a publish step when all of it is as its spec wants it, in every region; else None, and what is
+        not. What publishing again would not mend is for `images validate` to tell."""
+        from builder.canonical import from_plain
+        from builder.cloud.amis import ami
+        from builder.images.compare import difference_words, differences, wanted_as
+        from builder.images.reach import Reach
+        from builder.images.validate import look
+        from builder.stages.publish.spec import PublishSpec
+
+        asked: PublishSpec = from_plain(PublishSpec, dict(spec))
+        reach = Reach(self.surroundings, self.name)
+        source = ami(reach.ec2(self.name), self.name, image_id)
+        if source is None:
+            return None, "the AMI is gone"
+        seen = look(reach, source, asked)
+        amiss = [each for each in differences(wanted_as(source), asked, seen) if each.mended]
+        if amiss:
+            return None, difference_words(amiss)
+        images = {region: each.image.id for region, each in seen.items() if each.image}
+        told = {"image_id": source.id, "name": source.name, "location": source.location}
+        return {**told, "images": images, "missing": {}}, ""
+
 
 def observe(plan: Plan, store: LocalStore, *, region: Region | None = None) -> Observed:
     """What of a plan is there. `region` is asked once; None means offline."""
@@ -78,4 +101,13 @@ def observe(plan: Plan, store: LocalStore, *, region: Region | None = None) -> O
             there = region.uploaded(record.result)
         if there:
             remote[key] = record.result
-    return Observed(stored=stored, remote=remote)
+    amiss: dict[str, str] = {}
+    for each in plan.steps:
+        image = remote.get(dict(each.inputs).get("register", ""), {}).get("image_id")
+        if each.stage == "publish" and image:
+            found, why = region.published(each.spec, image)
+            if found is not None:
+                remote[each.key] = found
+            else:
+                amiss[each.key] = why
+    return Observed(stored=stored, remote=remote, amiss=amiss)

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from builder.canonical import to_plain
+from builder.canonical import from_plain, to_plain
 from builder.errors import BuilderError, of_the_disk
 from builder.host import process
 from builder.stages.contract import Input, StageContext, Surroundings
@@ -92,13 +92,6 @@ def run_job(job: Job, emit: Any) -> Any:
         note=lambda text: emit(note=text),
     )
     return to_plain(run(spec, context))
-
-
-def from_plain(kind: type[Any], data: Any) -> Any:
-    """The opposite of canonical.to_plain, checked: pydantic reads the dataclass's own annotations."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind).validate_python(data)
 
 
 def _plain(error: BuilderError) -> dict[str, Any]:

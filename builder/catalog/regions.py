@@ -9,6 +9,8 @@ from builder.errors import RecipeError
 from builder.formats.toml import printable
 
 LOCAL = "local"
+# All that the one process serves: images and snapshots are copied between them (builder/region/ec2/region.py).
+LOCAL_REGIONS = (LOCAL, "local-2", "local-3")
 # The owner alias of EC2's own images, which the local region has as well, and the account behind it: that of PV-GRUB's.
 # In the local region, whose credentials are words, it is also the word that makes a caller this owner.
 AMAZON = "amazon"
@@ -23,7 +25,7 @@ _CLASSIC = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A region: the local one has the partition "aws", as its clients expect."""
+    """A region: a local one has the partition "aws", as its clients expect."""
 
     name: str
     partition: str
@@ -31,13 +33,13 @@ class Region:
     @property
     def is_local(self) -> bool:
         """Emulated on this machine."""
-        return self.name == LOCAL
+        return self.name in LOCAL_REGIONS
 
 
 def region(name: str) -> Region:
     """One region. RecipeError names the nearest when there is none of that name."""
-    if name == LOCAL:
-        return Region(name=LOCAL, partition="aws")
+    if name in LOCAL_REGIONS:
+        return Region(name=name, partition="aws")
     if name in _CLASSIC:
         return Region(name=name, partition=_CLASSIC[name])
     known = _botocore_regions()

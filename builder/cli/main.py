@@ -4,6 +4,7 @@ import typer
 
 from builder import __version__
 from builder.cli import boot, boundary, build, explain, look, output, recipe, region, snapshot, ssh, store, verify
+from builder.cli.images import app as images
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
 
@@ -31,6 +32,7 @@ app.add_typer(recipe.app, name="recipe")
 app.add_typer(store.app, name="store")
 app.add_typer(region.app, name="region")
 app.add_typer(snapshot.app, name="snapshot")
+app.add_typer(images.app, name="images")
 
 
 def _print_version(wanted: bool) -> None:

@@ -37,8 +37,9 @@ def _images(
 ) -> list[dict[str, Any]]:
     found = []
     for variant, (name, key) in zip(plan.variants, plan.goals, strict=True):
-        step = plan.by_key[key]
+        goal = plan.by_key[key]
         result = dict(done[key].record.result) if key in done else dict(observed.get(key, {}))
+        step = plan.by_key[dict(goal.inputs)["register"]] if goal.stage == "publish" else goal
         if not result.get("image_id"):
             continue
         snapshot = _result_of(dict(step.inputs).get("snapshot", ""), done, store)
@@ -53,7 +54,8 @@ def _images(
                 "location": "" if snapshot else result.get("location", ""),
                 "snapshot_id": snapshot.get("snapshot_id", ""),
                 "region": variant.region,
-                "key": key,
+                "key": step.key,
+                "copies": {name: id for name, id in result.get("images", {}).items() if name != variant.region},
             }
         )
     return found
@@ -114,6 +116,7 @@ def summary_text(report: Mapping[str, Any]) -> str:
         lines.append(f"{image['image_id']}  {image['name']}  ({words})")
         if image["snapshot_id"]:
             lines.append(f"  snapshot: {image['snapshot_id']}")
+        lines += [f"  {region}: {copy}" for region, copy in image["copies"].items()]
         if image["location"]:
             lines.append(f"  bundle manifest: {image['location']}")
     lines.append(f"store: {report['store']}")

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import create_loader
 
 from builder import __version__
-from builder.catalog.regions import AMAZON, LOCAL
+from builder.catalog.regions import AMAZON, LOCAL, LOCAL_REGIONS
 from builder.cloud.errors import Client, is_loopback, unanswered
 from builder.cloud.pace import MOST
 from builder.errors import RegionError
@@ -54,7 +54,8 @@ class Credentials:
 
 
 def client(service: str, surroundings: Surroundings, region: str, *, credentials: Credentials | None = None) -> Client:
-    """A client of `ec2`, `ebs`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
+    """A client of `ec2`, `ebs`, `s3` or another service; safe to share between threads. RegionError when it cannot be
+    made.
 
     With `credentials` nothing that is configured is looked at. Else the local region is asked with the words "local"
     for credentials, whatever is configured for AWS; with "amazon" where that is the profile, since what it registers is
@@ -92,7 +93,7 @@ def _session(surroundings: Surroundings, region: str, credentials: Credentials |
         session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
         session.set_credentials(credentials.key, credentials.secret, credentials.token)
         return session
-    if region == LOCAL and is_loopback(surroundings.endpoint_url):
+    if region in LOCAL_REGIONS and is_loopback(surroundings.endpoint_url):
         session = botocore.session.Session(session_vars=_NOTHING_CONFIGURED)
         word = AMAZON if surroundings.profile == AMAZON else LOCAL
         session.set_credentials(word, word)

@@ -66,6 +66,11 @@ def snapshots_of_lineage(client: Client, lineage: str) -> tuple[Snapshot, ...]:
     return tuple(sorted(found, key=lambda each: (each.started, each.id), reverse=True))
 
 
+def tagged_snapshots(client: Client, *keys: str) -> tuple[Snapshot, ...]:
+    """The caller's own snapshots that have one of these tags, whatever their state."""
+    return tuple(_described(client, {"tag-key": keys}))
+
+
 def snapshot(client: Client, snapshot_id: str) -> Snapshot | None:
     """The snapshot of that id; None when there is none, or none yet."""
     try:

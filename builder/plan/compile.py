@@ -95,9 +95,11 @@ def compile_plan(
         Request(recipe=recipe, kernel=kernel, lock=lock, sources=sources, made=made, target=target, variant=variant)
         for variant in wanted
     )
-    return merge(
+    plan = merge(
         Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each))) for each in requests
     )
+    published.refuse_shared_names(plan.steps)
+    return plan
 
 
 def _warnings(request: Request) -> Iterator[str]:
@@ -180,7 +182,7 @@ def _publish_snapshot(request: Request, image: Step, gates: Sequence[Step]) -> I
     snapshot = step("snapshot", published.snapshot_spec(request), inputs=(("image", image),))
     yield snapshot
     registered = published.register_ebs_spec(request, snapshot.key)
-    yield step("register", registered, inputs=(("snapshot", snapshot),), after=gates)
+    yield from _registered(request, step("register", registered, inputs=(("snapshot", snapshot),), after=gates), gates)
 
 
 def _publish_bundle(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
@@ -194,4 +196,14 @@ def _publish_bundle(request: Request, image: Step, gates: Sequence[Step]) -> Ite
     yield bundle
     upload = step("upload", published.upload_spec(request), inputs=(("bundle", bundle),))
     yield upload
-    yield step("register", published.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)
+    registered = published.register_spec(request, upload.key)
+    yield from _registered(request, step("register", registered, inputs=(("upload", upload),), after=gates), gates)
+
+
+def _registered(request: Request, register: Step, gates: Sequence[Step]) -> Iterator[Step]:
+    """The AMI and, where the recipe says so, what makes it known. The gates hold that back too: an AMI that is there
+    already may have been registered without them."""
+    yield register
+    if request.recipe.publish is not None:
+        ((_, key),) = register.inputs
+        yield step("publish", published.publish_spec(request, key), inputs=(("register", register),), after=gates)

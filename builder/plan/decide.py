@@ -45,6 +45,8 @@ class Observed:
     remote: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     asked: bool = True
     """False offline: receipts are then taken at their word."""
+    amiss: Mapping[str, str] = field(default_factory=dict)
+    """By key: what the region has of a step that is not as it should be."""
 
     def present(self, step: Step) -> bool:
         return step.key in (self.remote if step.remote and self.asked else self.stored)
@@ -113,11 +115,14 @@ def _action(
         return Action(step=step, do=Do.SKIP, reason="not needed")
     if step.key in again:
         return Action(step=step, do=Do.RUN, reason="asked for with --rebuild", anew=True)
-    return Action(step=step, do=Do.RUN, reason=_reason(step, plan, history))
+    return Action(step=step, do=Do.RUN, reason=observed.amiss.get(step.key) or _reason(step, plan, history))
 
 
 def _where(step: Step, observed: Observed) -> str:
-    image = observed.remote.get(step.key, {}).get("image_id")
+    result = observed.remote.get(step.key, {})
+    if "images" in result:
+        return f"all is as it should be in {', '.join(result['images'])}"
+    image = result.get("image_id")
     if image:
         return f"the region has {image}"
     return "the region has it" if step.remote and observed.asked else f"stored as {step.key[:12]}"

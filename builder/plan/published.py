@@ -1,14 +1,18 @@
 """What the stages are asked for that put an image into a region: a spec from a request. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from builder.catalog.dates import parse_days
+from builder.catalog.regions import region
 from builder.errors import RecipeError
 from builder.formats.block_devices import EBS_ROOT_DEVICE, ROOT_DEVICE, bundle_mapping, register_mappings
 from builder.plan.request import Request
-from builder.recipe.model import GIB, MAX_TAG_VALUE, parse_size
-from builder.recipe.templates import ami_name_fault, render_string
+from builder.plan.step import Step
+from builder.recipe.model import GIB, MAX_TAG_VALUE, Publish, parse_size
+from builder.recipe.templates import ami_name_fault, parameter_name_fault, render_string
 from builder.stages.bundle.spec import BundleSpec
+from builder.stages.publish.spec import Audience, Destination, PublishSpec
 from builder.stages.register import rules
 from builder.stages.register.spec import RegisterSpec, RootVolume
 from builder.stages.snapshot.spec import SnapshotSpec
@@ -98,6 +102,63 @@ def register_ebs_spec(request: Request, snapshot_key: str) -> RegisterSpec:
     )
     rules.refuse(spec)
     return spec
+
+
+def publish_spec(request: Request, key: str) -> PublishSpec:
+    """Where the AMI goes; only its own region where the recipe says nothing. `key` as for `register_spec`.
+
+    RecipeError for a parameter's name that SSM refuses.
+    """
+    target, asked = request.target, request.recipe.publish or Publish()
+    names = dict.fromkeys((target.region, *asked.regions, *asked.best_effort))
+    return PublishSpec(
+        partition=target.partition,
+        account=target.account,
+        region=target.region,
+        endpoint=target.endpoint,
+        destinations=tuple(_destination(request, asked, key, each) for each in names),
+        audience=Audience(
+            accounts=asked.accounts, organizations=asked.organizations, units=asked.units, public=asked.public
+        ),
+        deprecate_on=asked.deprecate_on or "",
+        deprecate_days=parse_days(asked.deprecate_after) if asked.deprecate_after else 0,
+        protection="" if asked.protect == "no" else asked.protect,
+        promote=asked.promote == "build",
+    )
+
+
+def _destination(request: Request, asked: Publish, key: str, name: str) -> Destination:
+    region(name)  # RecipeError for what is none
+    words = {**_words(request, key), "region": name}
+    home = name == request.target.region
+    return Destination(
+        region=name,
+        required=home or name in asked.regions,
+        kms_key="" if home else asked.kms_keys.get(name, ""),
+        parameters=_parameters(asked.parameters, words, "publish.parameters"),
+        latest=_parameters(asked.latest, words, "publish.latest"),
+    )
+
+
+def _parameters(templates: tuple[str, ...], words: Mapping[str, str], where: str) -> tuple[str, ...]:
+    names = tuple(render_string(each, words, where) for each in templates)
+    for name in names:
+        if fault := parameter_name_fault(name):
+            raise RecipeError(f"{where}: {fault}")
+    return names
+
+
+def refuse_shared_names(steps: Iterable[Step]) -> None:
+    """RecipeError where two AMIs of one plan would write the same SSM parameter."""
+    seen: set[tuple[str, str]] = set()
+    for each in (destination for one in steps if one.stage == "publish" for destination in one.spec["destinations"]):
+        for name in (*each["parameters"], *each["latest"]):
+            if (each["region"], name) in seen:
+                raise RecipeError(
+                    f"publish: two AMIs of this recipe would write the SSM parameter {name}",
+                    hint="name them apart: with {{ architecture }}, {{ virtualization }} or {{ instance_type }}",
+                )
+            seen.add((each["region"], name))
 
 
 def _registered(request: Request, key: str) -> dict[str, Any]:

@@ -211,10 +211,11 @@ def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
 
 
 def _templates(table: Table) -> Iterator[Fault]:
-    """The templates of [register], as far as they can be read without values, and the names that come of them."""
+    """The templates of [register] and [publish], as far as they can be read without values, and the names they make."""
     texts: list[tuple[Key, Any]] = [(key, _at(table, key)) for key in (_NAME, ("register", "description"))]
     tags = _at(table, ("register", "tags"))
     texts += [(("register", "tags", name), value) for name, value in tags.items()] if isinstance(tags, dict) else []
+    texts += [each for word in ("parameters", "latest") for each in _strings(table, "publish", word)]
     right = True
     for key, text in texts:
         if isinstance(text, str) and is_template(text) and (message := template_fault(text)):

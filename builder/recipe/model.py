@@ -6,8 +6,9 @@ recipes/README.md and the JSON Schema are made from this file.
 import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from builder.catalog.dates import parse_date, parse_days
 from builder.catalog.tables import Table, text
 
 MIB = 1024**2
@@ -131,6 +132,29 @@ KmsKey = Annotated[
     # EBS's StartSnapshot takes no alias (KmsKeyArn of its API reference).
     text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", "the ARN of a KMS key (arn:...:key/...)"),
 ]
+KmsKeyOfCopies = Annotated[
+    str,
+    text(
+        r"^(default|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$",
+        'the ARN of a KMS key (arn:...:key/...), or "default", the account\'s own for EBS',
+    ),
+]
+# Organizations API reference: the patterns of the two ARNs.
+OrganizationArn = Annotated[
+    str,
+    text(
+        r"^arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}$",
+        "the ARN of an organization (arn:...:organization/o-...)",
+    ),
+]
+UnitArn = Annotated[
+    str,
+    text(
+        r"^arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}$",
+        "the ARN of an organizational unit (arn:...:ou/o-.../ou-...)",
+    ),
+]
+RegionName = Annotated[str, text(r"^[a-z0-9-]{2,32}$", 'the name of a region, such as "eu-west-1"')]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
 HostPath = Annotated[str, AfterValidator(_host_path)]
 AuthorPath = Annotated[str, AfterValidator(_author_path)]
@@ -377,6 +401,83 @@ class Volume(Table):
         return self
 
 
+class Publish(Table):
+    """Where the AMI is to be used, and by whom. `build` ends with it, when the table is there; docs/publish.md."""
+
+    regions: tuple[RegionName, ...] = Field(
+        (), description="Regions that must have a copy; nothing is promoted before."
+    )
+    best_effort: tuple[RegionName, ...] = Field(
+        (), description="Regions that should have one: when it fails there, the build goes on and says so."
+    )
+    kms_keys: dict[RegionName, KmsKeyOfCopies] = Field(
+        default_factory=dict,
+        description='By region, what its copy is encrypted with: the ARN of a KMS key there, or "default". Others are '
+        "as their source is.",
+    )
+    accounts: tuple[Account, ...] = Field((), description="Accounts that may launch it.")
+    organizations: tuple[OrganizationArn, ...] = Field((), description="Organizations that may, by their ARNs.")
+    units: tuple[UnitArn, ...] = Field((), description="Organizational units that may, by their ARNs.")
+    public: bool = Field(False, description="Everybody may; its snapshots are public as well, so never encrypted.")
+    parameters: tuple[str, ...] = Field(
+        (), description="Names of SSM parameters that get this AMI's id, in every region that has it; templates."
+    )
+    latest: tuple[str, ...] = Field(
+        (), description="Names of those that say the newest one's id: written last, all of them or none; templates."
+    )
+    promote: Literal["build", "by-hand"] = Field(
+        "build", description="Who writes the latest ones: every build, or only `ami-factory images promote`."
+    )
+    deprecate_after: str | None = Field(
+        None, description='Deprecate the AMI that long after it was made: a number with d, w, m or y, such as "90d".'
+    )
+    deprecate_on: str | None = Field(None, description='Or on this day: "2027-01-31".')
+    protect: Literal["no", "on", "cooldown"] = Field(
+        "no", description="Deregistration protection; cooldown: for a day after it is switched off, too."
+    )
+
+    @field_validator("deprecate_after")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_days(text)
+        return text
+
+    @field_validator("deprecate_on")
+    @classmethod
+    def _date(cls, text: str | None) -> str | None:
+        return None if text is None else parse_date(text)
+
+    @model_validator(mode="after")
+    def _one_date(self) -> "Publish":
+        if self.deprecate_after and self.deprecate_on:
+            raise ValueError("give deprecate_after or deprecate_on, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _regions_once(self) -> "Publish":
+        for name in self.best_effort:
+            if name in self.regions:
+                raise ValueError(f'"{name}" stands under regions and under best_effort: it is one or the other')
+        for name in self.kms_keys:
+            key = self.kms_keys[name]
+            if name not in (*self.regions, *self.best_effort):
+                raise ValueError(f'kms_keys has "{name}", which no copy goes to')
+            if key != "default" and key.split(":")[3] != name:
+                raise ValueError(
+                    f'the KMS key for "{name}" is one of {key.split(":")[3]}: a copy needs a key of its region'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _never_public_and_encrypted(self) -> "Publish":
+        if self.public and self.kms_keys:
+            raise ValueError(
+                "an AMI with encrypted snapshots cannot be public (EC2 User Guide): drop public or kms_keys"
+            )
+        return self
+
+
 class Recipe(Table):
     """One recipe, of which several AMIs can be made."""
 
@@ -415,3 +516,13 @@ class Recipe(Table):
     bundle: Bundle = Field(Bundle(), description="The bundle.")
     register_: Register = Field(Register(), alias="register", description="The AMI.")
     volume: Volume = Field(Volume(), description="The root volume of hvm.")
+    publish: Publish | None = Field(None, description="Other regions, other accounts, SSM parameters.")
+
+    @model_validator(mode="after")
+    def _public_is_readable(self) -> "Recipe":
+        if self.publish and self.publish.public and self.volume.encrypted:
+            raise ValueError(
+                "publish.public and volume.encrypted do not go together: an AMI with encrypted snapshots cannot be "
+                "public (EC2 User Guide)"
+            )
+        return self

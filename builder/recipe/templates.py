@@ -85,6 +85,20 @@ def ami_name_fault(name: str) -> str:
     return ""
 
 
+def parameter_name_fault(name: str) -> str:
+    """Why SSM would refuse this as a parameter's name (PutParameter, Name), or ""."""
+    if not re.fullmatch(r"[A-Za-z0-9_.\-/]{1,900}", name):
+        return f"an SSM parameter's name has letters, digits and _.-/ only: {name[:140]}"
+    levels = name.removeprefix("/").split("/")
+    if "/" in name and (not name.startswith("/") or "" in levels):
+        return f"an SSM parameter's path begins with / and has no empty part: {name[:140]}"
+    if len(levels) > 15:
+        return f"an SSM parameter's path has up to 15 parts, and this has {len(levels)}: {name[:140]}"
+    if re.match(r"/?(aws|ssm)", name, re.IGNORECASE):
+        return f"an SSM parameter's name does not begin with aws or ssm: {name[:140]}"
+    return ""
+
+
 def _render(template: str, variables: Mapping[str, Any], where: Callable[[int], str]) -> str:
     import jinja2
 

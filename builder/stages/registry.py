@@ -37,5 +37,12 @@ STAGES: dict[str, Stage] = {
         Stage(name="upload", module="builder.stages.upload", namespace=False, remote=True, says="bundle in S3"),
         Stage(name="snapshot", module="builder.stages.snapshot", namespace=False, remote=True, says="EBS snapshot"),
         Stage(name="register", module="builder.stages.register", namespace=False, remote=True, says="AMI"),
+        Stage(
+            name="publish",
+            module="builder.stages.publish",
+            namespace=False,
+            remote=True,
+            says="copies, sharing, SSM parameters",
+        ),
     )
 }

@@ -93,8 +93,9 @@ def test_findings_and_an_error_are_one_document(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_case() -> None:
-    # In tests/host/test_machine_proof.py, above, and in tests/region/test_snapshot.py.
+    # In tests/host/test_machine_proof.py, above, in tests/region/test_snapshot.py, and in its test_images_*.py.
     elsewhere = {"boot", "doctor", "snapshot-download"}
+    elsewhere |= {f"images-{verb}" for verb in ("copy", "deprecate", "list", "promote", "prune", "share", "validate")}
     assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | elsewhere
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from builder.catalog.regions import LOCAL_REGIONS
 from builder.region.course import Course
 from builder.region.ec2 import kernels
 from builder.region.errors import ServiceError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # The local region plays us-east-1: its kernels, its rules for bucket locations, its zone names.
 NAME = "us-east-1"
 # Others of this process: images and snapshots are copied there.
-OTHERS = ("local-2", "local-3")
+OTHERS = LOCAL_REGIONS[1:]
 # Ids of eight digits were EC2's until 2016, and the kernels' are still in use.
 IMAGE_ID = re.compile(r"(ami|aki|ari)-([0-9a-f]{8}|[0-9a-f]{17})")
 

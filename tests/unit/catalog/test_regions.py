@@ -1,6 +1,6 @@
 import pytest
 
-from builder.catalog.regions import Region, names, region
+from builder.catalog.regions import LOCAL_REGIONS, Region, names, region
 from builder.errors import RecipeError
 
 
@@ -12,6 +12,7 @@ def test_regions() -> None:
     assert region("eu-south-2") == Region(name="eu-south-2", partition="aws")
     assert region("us-gov-east-1") == Region(name="us-gov-east-1", partition="aws-us-gov")
     assert [each for each in names() if region(each).is_local] == ["local"]
+    assert all(region(each).is_local for each in LOCAL_REGIONS)
 
 
 @pytest.mark.parametrize(

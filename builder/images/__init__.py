@@ -1,0 +1,1 @@
+"""AMIs where people use them: copied, shared, named by parameters, held against what should be, tidied up."""
