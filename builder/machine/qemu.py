@@ -23,7 +23,8 @@ _XEN = (
     f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
     "spec-ctrl=no xpti=no bootscrub=0 loglvl=warning guest_loglvl=warning"
 )
-QUIET = ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+BARE = ("-nodefaults", "-no-user-config", "-display", "none")
+QUIET = (*BARE, "-no-reboot")
 _LINUX = "console=hvc0 quiet mitigations=off"
 
 

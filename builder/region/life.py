@@ -17,8 +17,9 @@ from builder.region.reach import look
 from builder.region.state import State
 
 if TYPE_CHECKING:
+    from builder.machine.created import Guest
     from builder.machine.guest import End, GuestSpec
-    from builder.machine.host import Guest, XenHost
+    from builder.machine.host import XenHost
 
 POLL = 0.5
 BOOT_SECONDS = 600.0

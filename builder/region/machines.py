@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from builder.machine.created import Guest
     from builder.machine.guest import GuestSpec
-    from builder.machine.host import Guest, XenHost
+    from builder.machine.host import XenHost
     from builder.machine.network import Permission
     from builder.region.ec2.instances.record import Instance
     from builder.region.launch import Bundles

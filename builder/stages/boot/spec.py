@@ -15,8 +15,14 @@ class ProofSpec:
     architecture: str
     instance_type: str
     loader: str
-    """pv-grub-hd0 or pv-grub-hd00"""
+    """pv-grub-hd0 or pv-grub-hd00; "" of an HVM image"""
     authorized_keys: tuple[str, ...]
     """Of root, in the image."""
     metadata_key: bool
     """Root also gets the key that an instance is launched with."""
+    virtualization: str = "paravirtual"
+    """paravirtual or hvm"""
+    boot_mode: str = ""
+    """Of an HVM image: legacy-bios, uefi or uefi-preferred; "" as EC2 takes it, for the BIOS."""
+    volume_size: int = 0
+    """GiB of the root volume of an HVM image; 0 for a GiB more than the image has, so that the root has to grow."""
