@@ -56,10 +56,10 @@ def boot(
 ) -> None:
     """Boot an image as EC2 boots it, and look whether it is any good.
 
-    As a paravirtual guest of Xen, through PV-GRUB, or, if it is partitioned (GPT), as an HVM guest with NVMe disks. With
-    the disks of its instance type it must come up, get its address and its key, mount what its fstab says, and let in
-    the right keys and no other; the root of an HVM image must grow to its volume. A recipe is built up to its image
-    first, and every variant is booted. The image is never written to.
+    As a paravirtual guest of Xen, through PV-GRUB, or, if it is partitioned (GPT), as an HVM guest with NVMe disks.
+    With the disks of its instance type it must come up, get its address and its key, mount what its fstab says, and
+    let in the right keys and no other; the root of an HVM image must grow to its volume. A recipe is built up to its
+    image first, and every variant is booted. The image is never written to.
 
     Exit code 1 when something does not hold; the lines that tell the cause are shown.
 

@@ -165,9 +165,9 @@ class TestRun:
         assert (described["ReservationId"], described["Instances"]) == (reservation["ReservationId"], instances)
 
     def test_as_many_as_there_is_room_for(self, desk: Desk) -> None:
-        room = desk.region.machines.room()
+        room = desk.region.machines.room("paravirtual")
         assert len(desk.ec2.run_instances(ImageId=desk.image, MinCount=1, MaxCount=room + 5)["Instances"]) == room
-        assert desk.region.machines.room() == 0
+        assert desk.region.machines.room("paravirtual") == 0
         with refused("InstanceLimitExceeded", "0 more"):
             desk.run()
 

@@ -8,7 +8,7 @@ from builder.region.ec2 import attributes, describe, instance_types, key_pairs, 
 from builder.region.ec2.groups import change as groups
 from builder.region.ec2.groups import describe as described_groups
 from builder.region.ec2.instances import attributes as instance_attributes
-from builder.region.ec2.instances import change, console, run
+from builder.region.ec2.instances import change, console, run, volumes
 from builder.region.ec2.instances import describe as instances
 from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
@@ -53,6 +53,7 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "RebootInstances": change.reboot_instances,
         "StopInstances": change.stop_instances,
         "StartInstances": change.start_instances,
+        "DescribeVolumes": volumes.describe_volumes,
         "GetConsoleOutput": console.get_console_output,
         "DescribeInstanceAttribute": instance_attributes.describe_instance_attribute,
         "ModifyInstanceAttribute": instance_attributes.modify_instance_attribute,
