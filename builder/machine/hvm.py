@@ -200,6 +200,6 @@ def devices(spec: GuestSpec) -> list[Device]:
     assert spec.hvm is not None
     driver = "nvme" if spec.hvm.nitro else "virtio-blk-pci"
     return [
-        {"driver": driver, **({"serial": each.serial} if each.serial else {}), **({} if number else {"bootindex": 0})}
+        {"driver": driver, "serial": each.serial or f"disk{number}", **({} if number else {"bootindex": 0})}
         for number, each in enumerate(spec.disks)
     ]

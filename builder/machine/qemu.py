@@ -23,8 +23,7 @@ _XEN = (
     f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
     "spec-ctrl=no xpti=no bootscrub=0 loglvl=warning guest_loglvl=warning"
 )
-BARE = ("-nodefaults", "-no-user-config", "-display", "none")
-QUIET = (*BARE, "-no-reboot")
+QUIET = ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
 _LINUX = "console=hvc0 quiet mitigations=off"
 
 

@@ -10,6 +10,12 @@ from builder.machine import hvm, plain, qemu
 from builder.machine.guest import Disk, Firmware, GuestSpec, Hvm, classic_mac, firmwares
 
 BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
+NETWORK = (
+    "user,id=net,net=160.0.0.0/4,host=172.31.0.1,dns=172.31.0.2,dhcpstart=172.31.0.10,hostname=ip-172-31-0-10,"
+    "domainname=ec2.internal,restrict=on,"
+    'guestfwd=tcp:169.254.169.254:80-cmd:"./python" -I -S ./relay.py metadata 1,'
+    'guestfwd=tcp:172.30.2.1:9000-cmd:"./python" -I -S ./relay.py port 9000'
+)
 
 
 def spec(firmware: Firmware = BIOS, *, nitro: bool = True, variables: Path | None = None) -> GuestSpec:
@@ -43,7 +49,10 @@ def test_firmwares(mode: str, nitro: bool, expected: tuple[Firmware, ...]) -> No
 
 def test_devices() -> None:
     """The root is what the firmware starts from; older types get virtio in place of Xen's disks."""
-    assert hvm.devices(spec()) == [{"driver": "nvme", "serial": "vol01", "bootindex": 0}, {"driver": "nvme"}]
+    assert hvm.devices(spec()) == [
+        {"driver": "nvme", "serial": "vol01", "bootindex": 0},
+        {"driver": "nvme", "serial": "disk1"},
+    ]
     assert [each["driver"] for each in hvm.devices(spec(nitro=False))] == ["virtio-blk-pci"] * 2
 
 
@@ -64,13 +73,10 @@ def test_command_of_a_bios() -> None:
         "-accel", "tcg,thread=multi", "-cpu", "max",
         "-machine", "pc,usb=off,graphics=off",
         "-chardev", "file,id=console,path=/logs/a,,b.console,append=on", "-serial", "chardev:console",
-        "-smp", "2", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none",
-        "-action", "reboot=shutdown,shutdown=pause", "-S",
+        "-smp", "2", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-S",
         "-netdev",
-        "user,id=net,net=160.0.0.0/4,host=172.31.0.1,dns=172.31.0.2,dhcpstart=172.31.0.10,hostname=ip-172-31-0-10,"
-        'domainname=ec2.internal,restrict=on,'
-        'guestfwd=tcp:169.254.169.254:80-cmd:"./python" -I -S ./relay.py metadata 1,'
-        'guestfwd=tcp:172.30.2.1:9000-cmd:"./python" -I -S ./relay.py port 9000',
+        NETWORK,
         "-device", "virtio-net-pci,netdev=net,romfile=,mac=12:31:39:00:00:01",
     ]  # fmt: skip
     assert plain.service_address(0) == "172.30.2.1"
