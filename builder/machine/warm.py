@@ -169,4 +169,3 @@ def _until_migrated(monitor: Monitor) -> None:
             case "failed" | "cancelled":
                 raise BuilderError("QEMU could not keep the machine", detail=told.get("error-desc", ""))
         time.sleep(0.02)
-

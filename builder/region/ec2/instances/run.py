@@ -4,6 +4,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from builder.canonical import digest_of
@@ -160,9 +161,13 @@ def _insert(database: sqlite3.Connection, row: Mapping[str, Any], *, hvm: bool) 
 
 def disk_of(region: Region) -> DiskOf:
     """Where a snapshot of the region lies, for who may start from it."""
-    from builder.region.ebs.disk import snapshot_disk
 
-    return lambda snapshot: snapshot_disk(region, snapshot)
+    def disk(snapshot: str) -> Path:
+        from builder.region.ebs.disk import snapshot_disk
+
+        return snapshot_disk(region, snapshot)
+
+    return disk
 
 
 def _free_addresses(database: sqlite3.Connection, *, hvm: bool) -> Addresses:
