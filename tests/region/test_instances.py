@@ -261,10 +261,16 @@ class TestRun:
             desk.run(ImageId=image)
 
     def test_an_hvm_image(self, desk: Desk, tmp_path: Path) -> None:
+        """Of the instance store, on a type that has one: under the BIOS, and with no kernel image of EC2's."""
         bundle = make_bundle(tmp_path, desk.region.identity.certificate, kernel_id="")
         image = register(desk.ec2, desk.s3, bundle, "hvm", VirtualizationType="hvm")
-        with refused("UnsupportedOperation", "paravirtual images only"):
-            desk.run(ImageId=image, InstanceType="m3.medium")
+        found = desk.run(ImageId=image, InstanceType="m3.medium")
+        assert (found["VirtualizationType"], found["RootDeviceType"]) == ("hvm", "instance-store")
+        assert found["CurrentInstanceBootMode"] == "legacy-bios"
+        with refused("InvalidParameterCombination", "kernelId"):
+            desk.run(ImageId=image, InstanceType="m3.medium", KernelId=KERNEL)
+        with refused("InvalidParameterCombination", "instance-store root device"):
+            desk.run(ImageId=image, InstanceType="t2.micro")
 
 
 class TestDescribe:

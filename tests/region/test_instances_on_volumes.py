@@ -1,4 +1,4 @@
-"""Instances whose root is an EBS volume, as EC2's calls show them. They are booted in tests/region/test_run_hvm.py."""
+"""Instances whose root is an EBS volume, as EC2's calls show them. What boots such a one: tests/host/test_hvm.py."""
 
 import json
 from collections.abc import Iterator
