@@ -39,7 +39,7 @@ class _Sign:
 # In the order in which a boot meets them. Named groups of a pattern can stand in the brief.
 _SIGNS = (
     _Sign(
-        # SeaBIOS's was seen; OVMF's two are from its source, and its shell is in Debian's build.
+        # SeaBIOS's was seen; OVMF's two were not seen yet.
         id="not-bootable",
         pattern=r"No bootable device\.|BdsDxe: No bootable option|UEFI Interactive Shell",
         brief="the firmware finds nothing on the disk that it could start",
