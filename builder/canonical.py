@@ -5,7 +5,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
+
+_Value = TypeVar("_Value")
+_LATER = "later"
+
+
+def later(default: _Value) -> _Value:
+    """A field of a dataclass that came when objects had been made without it: plain data leaves it out at its default,
+    so that their keys stay what they are."""
+    field: _Value = dataclasses.field(default=default, metadata={_LATER: True})
+    return field
 
 
 def to_plain(value: Any) -> Any:
@@ -15,7 +25,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return to_plain(value.value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        named = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {f.name: to_plain(v) for f, v in named if not (_LATER in f.metadata and v == f.default)}
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

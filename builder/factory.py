@@ -21,7 +21,7 @@ from builder.plan.specs import Made, Sources, Target
 from builder.plan.step import Plan, Step, step
 from builder.recipe.files import collect, find_source, script_text
 from builder.recipe.load import Loaded, load_recipe
-from builder.recipe.model import Recipe
+from builder.recipe.model import Boot, Recipe
 from builder.region.identity import identity as region_identity
 from builder.stages.contract import Surroundings
 from builder.stages.customise.spec import Script
@@ -59,6 +59,8 @@ class Selection:
     architectures: tuple[str, ...] = ()
     instance_types: tuple[str, ...] = ()
     virtualization: tuple[str, ...] = ()
+    boot: str = ""
+    """Another level of the boot proof than the recipe's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,8 @@ class Factory:
                 hint=f"run: ami-factory lock {prepared.loaded.path}",
             )
         recipe = prepared.loaded.recipe
+        if selection.boot:
+            recipe = recipe.model_copy(update={"boot": Boot.model_validate({"level": selection.boot})})
         target = self.target(recipe)
         for name in selection.architectures:
             if name not in prepared.lock.architectures:
@@ -164,7 +168,11 @@ class Factory:
             instance_types=selection.instance_types,
             virtualization=selection.virtualization,
         )
-        made = Made(configure=data_digest("configure"), image=data_digest("image"))
+        made = Made(
+            configure=data_digest("configure"),
+            configure_hvm=data_digest("configure/hvm"),
+            image=data_digest("image"),
+        )
         if any(each.repack for each in recipe.distribution.repositories):
             made = replace(made, signing_key=make_signing_key(state_directory()), definition=definition_digest())
         return compile_plan(recipe, prepared.loaded.kernel, prepared.lock, prepared.sources, made, target, wanted)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from builder.canonical import digest_of, to_plain
+from builder.canonical import digest_of, later, to_plain
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.recipe.model import Recipe
@@ -28,6 +28,8 @@ class ArchitectureLock:
     packages: tuple[LockedPackage, ...]
     kernel_packages: tuple[LockedPackage, ...]
     notes: tuple[str, ...] = ()
+    hvm_packages: tuple[LockedPackage, ...] = later(())
+    """What the boot loader of hvm adds to all the others."""
 
     @property
     def source_epoch(self) -> int:
@@ -58,6 +60,8 @@ def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str], repacked: str 
         "kernel": {name: list(kernel.packages.get(name, ())) for name in recipe.architectures},
         "keys": dict(keys),
     }
+    if kernel.hvm.packages:
+        table["hvm"] = {name: list(kernel.packages_for("hvm", name)) for name in recipe.architectures}
     if repacked:
         table["repacked"] = repacked
     return digest_of(table)
@@ -84,6 +88,7 @@ def load_lock(path: Path) -> Lock | None:
                     packages=tuple(_package(LockedPackage, each) for each in entry["packages"]),
                     kernel_packages=tuple(_package(LockedPackage, each) for each in entry["kernel_packages"]),
                     notes=tuple(map(str, entry["notes"])),
+                    hvm_packages=tuple(_package(LockedPackage, each) for each in entry.get("hvm_packages", ())),
                 )
                 for name, entry in table["architectures"].items()
             },

@@ -28,6 +28,16 @@ class Region:
             for key, image in found.items()
         }
 
+    def snapshots(self, keys: tuple[str, ...]) -> dict[str, frozenset[str]]:
+        """Ids of the completed snapshots that the steps of these keys made: one call for up to 200 keys."""
+        from builder.cloud.session import client
+        from builder.cloud.snapshots import snapshots_by_key
+
+        found = snapshots_by_key(client("ec2", self.surroundings, self.name), keys)
+        return {
+            key: frozenset(each.id for each in several if each.state == "completed") for key, several in found.items()
+        }
+
     def uploaded(self, result: Mapping[str, Any]) -> bool:
         """Whether the bundle of an upload's receipt is still in S3, every part of it."""
         from builder.cloud.s3 import holds_all
@@ -52,10 +62,20 @@ def observe(plan: Plan, store: LocalStore, *, region: Region | None = None) -> O
     if registered:
         remote.update(region.registered(tuple(each.key for each in registered)))
     for each in registered:
-        for _, upload in each.inputs:
+        for _, source in each.inputs:
             if each.key in remote:
                 # What was registered was uploaded; EC2 keeps reading it from there.
-                remote.setdefault(upload, {"of": each.key})
-            elif upload in stored and region.uploaded(store.get(upload).record.result):
-                remote[upload] = store.get(upload).record.result
+                remote.setdefault(source, {"of": each.key})
+    receipts = {
+        key: store.get(key).record for each in registered for _, key in each.inputs if key in stored - set(remote)
+    }
+    asked = tuple(key for key, record in receipts.items() if record.stage == "snapshot")
+    snapshots = region.snapshots(asked) if asked else {}
+    for key, record in receipts.items():
+        if record.stage == "snapshot":
+            there = record.result["snapshot_id"] in snapshots.get(key, ())
+        else:
+            there = region.uploaded(record.result)
+        if there:
+            remote[key] = record.result
     return Observed(stored=stored, remote=remote)

@@ -46,7 +46,10 @@ def resolve(
                 f"kernel {kernel.name} has no packages for {architecture}",
                 hint=f"add packages.{architecture} to kernels/{kernel.name}.toml, or leave {architecture} out",
             )
-        architectures[architecture] = _resolve_one(recipe, architecture, kernel_names, key_files, keys, resolver)
+        hvm_names = kernel.packages_for("hvm", architecture)
+        architectures[architecture] = _resolve_one(
+            recipe, architecture, kernel_names, hvm_names, key_files, keys, resolver
+        )
     return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys, repacked), architectures=architectures)
 
 
@@ -54,6 +57,7 @@ def _resolve_one(
     recipe: Recipe,
     architecture: str,
     kernel_names: tuple[str, ...],
+    hvm_names: tuple[str, ...],
     key_files: Mapping[str, Path],
     keys: Mapping[str, str],
     resolver: Resolver,
@@ -62,7 +66,7 @@ def _resolve_one(
     notes: tuple[str, ...] = ()
     steps: tuple[tuple[str, Step], ...] = ()
     if any(each.repack for each in recipe.distribution.repositories):
-        sources, notes = resolver.sources(architecture, (*recipe.distribution.packages, *kernel_names))
+        sources, notes = resolver.sources(architecture, (*recipe.distribution.packages, *kernel_names, *hvm_names))
         steps = repository_steps(
             recipe, architecture, sources, signing_key=resolver.signing_key(), definition=resolver.definition()
         )
@@ -75,6 +79,7 @@ def _resolve_one(
             packages=recipe.distribution.packages,
             kernel_packages=kernel_names,
             excludes=recipe.distribution.excludes,
+            hvm_packages=hvm_names,
         ),
         steps,
         {keys[name]: str(path) for name, path in key_files.items()},
@@ -85,6 +90,7 @@ def _resolve_one(
             packages=tuple(LockedPackage(**each) for each in answer["packages"]),
             kernel_packages=tuple(LockedPackage(**each) for each in answer["kernel_packages"]),
             notes=notes,
+            hvm_packages=tuple(LockedPackage(**each) for each in answer.get("hvm_packages", ())),
         )
     except (KeyError, TypeError) as error:
         raise BuilderError(f"the package resolver's answer lacks {error}") from None

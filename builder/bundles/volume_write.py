@@ -75,7 +75,8 @@ def write_image(job: Job, layout: ExtLayout, tree: Path, progress: Progress) -> 
         file.truncate(job.size)
     try:
         with _watched(image, usage.blocks * BLOCK, progress):
-            ext_image.make_file_system(layout, inodes=inodes, tree=tree, image=image, environment=environment)
+            place = ext_image.Place(file=image)
+            ext_image.make_file_system(layout, inodes=inodes, tree=tree, place=place, environment=environment)
     except ext_image.DoesNotFit as error:
         raise _too_small(job, needed, error.detail) from None
     except BuilderError as error:
@@ -143,6 +144,6 @@ def _finish(job: Job, layout: ExtLayout, tree: Path, environment: dict[str, str]
             f"sif /dev/{name} mode 0{stat.S_IFCHR | mode:o}",
         ]
     if job.epoch is not None:
-        used = ext_image.used_inodes(ext_image.counts(image)) + len(nodes)
+        used = ext_image.used_inodes(ext_image.counts(ext_image.Place(file=image))) + len(nodes)
         lines += ext_image.times_script(epoch=job.epoch, inode_size=layout.inode_size, used_inodes=used)
-    ext_image.run_debugfs(image, lines, environment)
+    ext_image.run_debugfs(ext_image.Place(file=image), lines, environment)

@@ -19,6 +19,13 @@ from builder.formats.toml import printable
 _FILE = Path(__file__).with_name("instance_types.json")
 _PARTITIONED = {"m1.small", "c1.medium"}
 _SWAP_GB = 1
+SUCH_AS = {
+    ("pv", "x86_64"): "m1.small",
+    ("pv", "i386"): "m1.small",
+    ("hvm", "x86_64"): "t3.micro",
+    ("hvm", "i386"): "t2.micro",
+}
+"""A type for each virtualization and architecture."""
 # These are trimmed when an instance starts, so they come without a file system (EC2 User Guide, "SSD instance store
 # volumes"); every other disk that is not NVMe may have been formatted by EC2.
 _TRIMMED = ("i2", "r3")
@@ -65,6 +72,21 @@ class InstanceType:
     def nitro(self) -> bool:
         """Its volumes are NVMe disks, and it may have UEFI."""
         return self.name.partition(".")[0] not in _XEN or ".metal" in self.name
+
+
+def refusal(kind: InstanceType, architecture: str, virtualization: str) -> str:
+    """Why no AMI of ours starts on a type, or "": pv AMIs come from the instance store, hvm ones from EBS."""
+    if architecture not in kind.architectures:
+        return f"{kind.name} cannot run {architecture} (it runs {', '.join(kind.architectures)})"
+    if virtualization not in kind.virtualization:
+        return f"{kind.name} does not offer {virtualization} (it offers {', '.join(kind.virtualization)})"
+    if virtualization == "pv" and "instance-store" not in kind.root_devices:
+        return f"{kind.name} cannot start from the instance store, where pv AMIs are, only from EBS"
+    if virtualization == "hvm" and "ebs" not in kind.root_devices:
+        return f"{kind.name} cannot start from EBS, where hvm AMIs are, only from the instance store"
+    if virtualization == "hvm" and kind.name in _PARTITIONED:
+        return f"{kind.name} has its disks at places (sda2, sda3) that a disk with partitions of its own does not have"
+    return ""
 
 
 def instance_type(name: str) -> InstanceType:

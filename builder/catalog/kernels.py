@@ -37,6 +37,17 @@ class Filesystem(Table):
     inode_size: Annotated[int, Field(ge=128, le=1024)] = 256
 
 
+class Hvm(Table):
+    """Booting from a disk with partitions, through GRUB 2, which is made of the tree's own packages."""
+
+    modules: tuple[str, ...] = ()
+    mkimage: Literal["grub-mkimage", "grub2-mkimage"] = "grub-mkimage"
+    menu: str = "/boot/grub/grub.cfg"
+    command_line: str = "ro console=tty0 console=ttyS0,115200n8"
+    packages: dict[Architecture, tuple[str, ...]] = Field(default_factory=dict)
+    filesystem: Filesystem = Filesystem()
+
+
 class Kernel(Table):
     """One file under kernels/."""
 
@@ -46,6 +57,7 @@ class Kernel(Table):
     modules: tuple[str, ...]
     packages: dict[Architecture, tuple[str, ...]]
     pv: Pv = Pv()
+    hvm: Hvm = Hvm()
     filesystem: Filesystem = Filesystem()
     aki: dict[Architecture, dict[str, Aki]] = Field(default_factory=dict)
 
@@ -53,9 +65,19 @@ class Kernel(Table):
         """Of everything the file says."""
         return digest_of(self.model_dump(mode="json"))
 
-    def features(self, filesystem: str) -> str:
+    def filesystem_for(self, virtualization: str) -> Filesystem:
+        """What the loader of pv or hvm reads."""
+        return self.hvm.filesystem if virtualization == "hvm" else self.filesystem
+
+    def features(self, filesystem: str, virtualization: str = "pv") -> str:
         """mke2fs -O for ext3 or ext4."""
-        return str(getattr(self.filesystem, filesystem))
+        return str(getattr(self.filesystem_for(virtualization), filesystem))
+
+    def packages_for(self, virtualization: str, architecture: str) -> tuple[str, ...]:
+        """What the kernel (pv: of any kind of guest) or the loader of hvm is in; none if there is none."""
+        table = self.hvm.packages if virtualization == "hvm" else self.packages
+        by_architecture: dict[str, tuple[str, ...]] = {**table}
+        return by_architecture.get(architecture, ())
 
     def aki_in(self, region: str, architecture: str) -> str:
         """The kernel image that boots this kernel; RecipeError names the regions that have one."""

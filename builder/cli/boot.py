@@ -136,7 +136,7 @@ def _of_recipe(
     from builder.stages.boot.run import subject
 
     prepared = factory.lock(factory.prepare(path))
-    plan = factory.plan(prepared, o.selection(types, arches, []))
+    plan = factory.plan(prepared, o.selection(types, arches, [], ""))
     actions = factory.decide(plan, factory.observe(plan, None), until="image")
     factory.build(plan, actions, prepared.loaded.recipe)
     recipe, kernel = prepared.loaded.recipe, prepared.loaded.kernel

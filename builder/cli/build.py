@@ -118,6 +118,7 @@ def plan(
     instance_type: o.Types = [],  # noqa: B006
     arch: o.Arches = [],  # noqa: B006
     virtualization: o.Virtual = [],  # noqa: B006
+    boot: o.Boot = "",
     until: Until = "",
     rebuild: Rebuild = "",
     offline: Offline = False,
@@ -140,7 +141,7 @@ def plan(
     documents = []
     for path in recipes:
         prepared = factory.prepare(path)
-        compiled = factory.plan(prepared, o.selection(instance_type, arch, virtualization))
+        compiled = factory.plan(prepared, o.selection(instance_type, arch, virtualization, boot))
         asked = None if offline else factory.region(start=False)
         actions = factory.decide(compiled, factory.observe(compiled, asked), until=until, rebuild=rebuild)
         if json:
@@ -204,6 +205,7 @@ def build(
     instance_type: o.Types = [],  # noqa: B006
     arch: o.Arches = [],  # noqa: B006
     virtualization: o.Virtual = [],  # noqa: B006
+    boot: o.Boot = "",
     until: Until = "",
     rebuild: Rebuild = "",
     require_cached_: RequireCached = "",
@@ -236,7 +238,7 @@ def build(
             factory = o.factory(
                 region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
             )
-            selection = o.selection(instance_type, arch, virtualization)
+            selection = o.selection(instance_type, arch, virtualization, boot)
             report = build_one(
                 factory, path, selection, until=until, rebuild=rebuild, cached=require_cached_, quiet=quiet
             )

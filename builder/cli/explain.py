@@ -44,7 +44,7 @@ def explain(
         return
     check_stage(stage, "STAGE")
     factory = o.factory(region=region, store=store)
-    plan = factory.plan(factory.prepare(Path(subject)), o.selection(instance_type, [], []))
+    plan = factory.plan(factory.prepare(Path(subject)), o.selection(instance_type, [], [], ""))
     history = History(factory.store.root / "history").load(plan.variants)
     entries = [_difference(each, plan, history) for each in plan.steps if stage in ("", each.stage)]
     if json:
@@ -83,14 +83,18 @@ def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
     from builder.catalog.instance_types import instance_type
     from builder.catalog.kernels import load_kernel
     from builder.factory import kernels_directory
-    from builder.formats.fstab import explain_fstab, fstab
+    from builder.formats.fstab import Naming, Volume, explain_fstab, fstab
 
     kernel = load_kernel(kernels_directory(), kernel_name)
-    naming = kernel.pv.disks
     documents: list[dict[str, Any]] = []
     for name in types:
-        disks = instance_type(name).disks
-        told = explain_fstab(disks, naming=naming, filesystem="ext4")
+        kind = instance_type(name)
+        disks = kind.disks
+        # Where both are offered, pv: what an hvm AMI has there differs in the lines of its volume only.
+        hvm = "pv" not in kind.virtualization or "instance-store" not in kind.root_devices
+        volume = Volume(root="UUID-OF-THE-ROOT", esp="UUID-OF-THE-ESP") if hvm else None
+        naming: Naming = "xvd" if hvm else kernel.pv.disks
+        told = explain_fstab(disks, naming=naming, filesystem="ext4", volume=volume)
         documents.append(
             {
                 "instance_type": name,
@@ -104,7 +108,7 @@ def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
                     }
                     for each in told
                 ],
-                "fstab": fstab(disks, naming=naming, filesystem="ext4"),
+                "fstab": fstab(disks, naming=naming, filesystem="ext4", volume=volume),
             }
         )
     if json:

@@ -3,7 +3,7 @@
 import typer
 
 from builder import __version__
-from builder.cli import boot, boundary, build, explain, look, output, recipe, region, ssh, store, verify
+from builder.cli import boot, boundary, build, explain, look, output, recipe, region, snapshot, ssh, store, verify
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
 
@@ -30,6 +30,7 @@ app.command()(look.doctor)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(store.app, name="store")
 app.add_typer(region.app, name="region")
+app.add_typer(snapshot.app, name="snapshot")
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,8 +9,10 @@ import typer
 from builder.cli import output
 from builder.cli.endpoint import endpoint
 from builder.cli.progress import Quiet
-from builder.errors import HostError
+from builder.errors import HostError, RecipeError
 from builder.factory import Factory, Options, Selection
+from builder.formats.toml import printable
+from builder.recipe.model import BOOT_LEVELS
 
 Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE", help="Recipe files.", show_default=False)]
 Region = Annotated[
@@ -58,6 +60,17 @@ Virtual = Annotated[
     typer.Option("--virtualization", metavar="KIND", help="Only pv or hvm. Can be repeated.", show_default=False),
 ]
 
+Boot = Annotated[
+    str,
+    typer.Option(
+        "--boot",
+        metavar="LEVEL",
+        help=f"Another level of the boot proof than the recipe's: {', '.join(BOOT_LEVELS)}.",
+        envvar="AMI_FACTORY_BOOT",
+        show_default=False,
+    ),
+]
+
 
 def factory(
     *,
@@ -91,5 +104,8 @@ def _check_store(root: Path) -> None:
         raise HostError(f"the store {root}: {wrong}", hint="choose another place with --store")
 
 
-def selection(types: list[str], arches: list[str], virtual: list[str]) -> Selection:
-    return Selection(architectures=tuple(arches), instance_types=tuple(types), virtualization=tuple(virtual))
+def selection(types: list[str], arches: list[str], virtual: list[str], boot: str) -> Selection:
+    """What these options choose. RecipeError for a level of the boot proof that there is not."""
+    if boot and boot not in BOOT_LEVELS:
+        raise RecipeError(f'--boot: "{printable(boot)}" is not a level', hint=f"choose from {', '.join(BOOT_LEVELS)}")
+    return Selection(architectures=tuple(arches), instance_types=tuple(types), virtualization=tuple(virtual), boot=boot)

@@ -60,7 +60,7 @@ def images_by_key(client: Client, keys: Iterable[str]) -> dict[str, Image]:
 
 def image_by_name(client: Client, name: str) -> Image | None:
     """The caller's own AMI of that name."""
-    return next(iter(_describe(client, "name", [_literal(name)])), None)
+    return next(iter(_describe(client, "name", [literal(name)])), None)
 
 
 def register_image(client: Client, request: Mapping[str, Any]) -> str:
@@ -193,6 +193,6 @@ def _image(each: Mapping[str, Any]) -> Image:
     )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A filter's value that matches `text` only: EC2 reads * and ? as wildcards."""
     return "".join(f"\\{c}" if c in "\\*?" else c for c in text)

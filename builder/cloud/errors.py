@@ -59,6 +59,12 @@ def code_of(error: exceptions.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def refused_with(error: RegionError) -> str:
+    """AWS's error code behind what a user meets; empty when the region did not answer."""
+    cause = error.__cause__
+    return code_of(cause) if isinstance(cause, exceptions.ClientError) else ""
+
+
 @contextmanager
 def answers(client: Client, what: str) -> Iterator[None]:
     """Around calls of a client: what AWS or the network refuses becomes a RegionError about `what`."""

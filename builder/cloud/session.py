@@ -7,16 +7,19 @@ Credentials come from botocore's own chain (environment, profiles, SSO, instance
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import botocore.credentials
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import create_loader
 
 from builder import __version__
 from builder.catalog.regions import AMAZON, LOCAL
 from builder.cloud.errors import Client, is_loopback, unanswered
+from builder.cloud.pace import MOST
 from builder.errors import RegionError
 
 POOL = 10
@@ -51,7 +54,7 @@ class Credentials:
 
 
 def client(service: str, surroundings: Surroundings, region: str, *, credentials: Credentials | None = None) -> Client:
-    """A client of `ec2`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
+    """A client of `ec2`, `ebs`, `s3` or `sts`; safe to share between threads. RegionError when it cannot be made.
 
     With `credentials` nothing that is configured is looked at. Else the local region is asked with the words "local"
     for credentials, whatever is configured for AWS; with "amazon" where that is the profile, since what it registers is
@@ -61,6 +64,7 @@ def client(service: str, surroundings: Surroundings, region: str, *, credentials
     endpoint = surroundings.endpoint_url
     try:
         session = _session(surroundings, region, credentials)
+        session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
         _refuse_unsendable(session.get_credentials())
         session.user_agent_name, session.user_agent_version = "ami-factory", __version__
         return session.create_client(
@@ -101,6 +105,12 @@ def _session(surroundings: Surroundings, region: str, credentials: Credentials |
     return session
 
 
+@cache
+def _loader(path: str | None) -> Any:
+    """Reads the models of services, for all clients of this process: a second client takes 0.01 s, not 0.1 or more."""
+    return create_loader(path)
+
+
 def _refuse_unsendable(found: Any) -> None:
     """RegionError for a key or token that no header can hold, such as one read from a file with its line's end.
 
@@ -118,7 +128,7 @@ def _refuse_unsendable(found: Any) -> None:
 
 def _config(service: str, endpoint: str | None) -> Config:
     options: dict[str, Any] = {
-        "max_pool_connections": POOL,
+        "max_pool_connections": MOST if service == "ebs" else POOL,
         "retries": {"mode": "adaptive", "total_max_attempts": 8},
         "connect_timeout": 10,
         "read_timeout": 60,

@@ -1,13 +1,17 @@
-"""/etc/fstab of an instance-store guest: a function of the disks it will see, never a text that is edited.
+"""/etc/fstab of a guest of EC2: a function of the disks it will see, never a text that is edited.
 
 What may be relied on: the root is there, or nothing boots. Of the other disks EC2 formats ephemeral0 and the swap
 volume, and no other ("formatted and mounted as /mnt", "available; not mounted": EC2 Developer Guide, API version
 2008-02-01, "Instance Storage"), so the others are named in comments only. A disk may be missing all the same: an
 instance can be launched with another block device mapping, and m3 types ignore the AMI's. So every line but the root's
 is `nofail` with a short device timeout: a boot never waits for a disk that nobody attached.
+
+A volume with partitions is named by the UUIDs in it. NVMe disks have names that change from boot to boot, and nobody
+formats them: of those the guest itself makes a file system on the first (stages/configure/hvm), and the line names its
+label.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +19,8 @@ Naming = Literal["sd", "xvd"]
 DEVICE_TIMEOUT = 30  # seconds; disks show up with the root disk, but udev tells of them late on a machine under load
 OPTIONAL = f"nofail,x-systemd.device-timeout={DEVICE_TIMEOUT}"
 ROOT_OPTIONS = "defaults,noatime"
+GROW = "x-systemd.growfs"
+FIRST = "ephemeral0"
 
 _ESCAPES = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134", "#": r"\043"}
 
@@ -65,11 +71,21 @@ class Explained:
     virtual: str
     """root, ephemeral0, ..., swap."""
     device: str
-    """As the guest's kernel names it; "" when the name is not stable."""
+    """As the guest's kernel names it, or by what is on it; "" when neither is stable."""
     what: str
     """Size and kind."""
     line: Line | None
     when_missing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A disk with partitions that a guest boots from, by what is in them: its name is not stable on every type."""
+
+    root: str
+    """UUID of the root file system."""
+    esp: str = ""
+    """UUID of the EFI system partition's, XXXX-XXXX, if it has one."""
 
 
 def guest_name(device: str, naming: Naming) -> str:
@@ -78,18 +94,16 @@ def guest_name(device: str, naming: Naming) -> str:
     return "/dev/" + (f"xvd{bare.removeprefix('sd')}" if naming == "xvd" and bare.startswith("sd") else bare)
 
 
-def explain_fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str) -> tuple[Explained, ...]:
-    """Every disk the guest will see, the root first."""
+def explain_fstab(
+    disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str, volume: Volume | None = None
+) -> tuple[Explained, ...]:
+    """Every disk the guest will see, the root first; `volume` is what it boots from when that has partitions."""
     root = guest_name("sda1", naming)
-    line = Line(device=root, mount_point="/", filesystem=filesystem, options=ROOT_OPTIONS, check=1)
-    explained = [
-        Explained(
-            virtual="root", device=root, what=f"the image, {filesystem}", line=line, when_missing="no boot at all"
-        )
-    ]
+    explained = [*_volume(volume, filesystem)] if volume else [_root(root, "the image", filesystem, ROOT_OPTIONS)]
     for disk in disks:
         name = guest_name(disk.device, naming) if disk.device else ""
-        entry = _entry(disk, name)
+        entry = _entry(disk, name) if name or volume is None else _unstable_entry(disk)
+        shown = name or (entry.device if entry else "")
         missing = "nothing: no line depends on it"
         if entry is not None:
             lost = "no swap" if disk.virtual == "swap" else f"{entry.mount_point} stays an empty directory on the root"
@@ -97,7 +111,7 @@ def explain_fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: 
         explained.append(
             Explained(
                 virtual=disk.virtual,
-                device=name,
+                device=shown,
                 what=f"{disk.size_gb} GB {disk.kind}",
                 line=entry,
                 when_missing=missing,
@@ -106,10 +120,10 @@ def explain_fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: 
     return tuple(explained)
 
 
-def fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str) -> str:
-    """The file's text for these disks: root, ephemeral0 on /mnt, swap; what EC2 does not format as comments."""
+def fstab(disks: Iterable[AttachedDisk], *, naming: Naming, filesystem: str, volume: Volume | None = None) -> str:
+    """The file's text for these disks: root, ephemeral0 on /mnt, swap; what nobody formats as comments."""
     lines = ["# Written by ami-factory for the disks of the instance type. Optional disks never hold up a boot."]
-    for each in explain_fstab(disks, naming=naming, filesystem=filesystem):
+    for each in explain_fstab(disks, naming=naming, filesystem=filesystem, volume=volume):
         if each.line is not None:
             lines.append(str(each.line))
         elif each.device:
@@ -137,6 +151,34 @@ def parse_fstab(text: str) -> tuple[Line, ...]:
             Line(device=device, mount_point=mount_point, filesystem=filesystem, options=options, dump=dump, check=check)
         )
     return tuple(entries)
+
+
+def _root(device: str, what: str, filesystem: str, options: str) -> Explained:
+    line = Line(device=device, mount_point="/", filesystem=filesystem, options=options, check=1)
+    return Explained(
+        virtual="root", device=device, what=f"{what}, {filesystem}", line=line, when_missing="no boot at all"
+    )
+
+
+def _volume(volume: Volume, filesystem: str) -> Iterator[Explained]:
+    """The root, which grows to its volume, and the ESP."""
+    yield _root(f"UUID={volume.root}", "the volume's last partition", filesystem, f"{ROOT_OPTIONS},{GROW}")
+    if volume.esp:
+        device = f"UUID={volume.esp}"
+        yield Explained(
+            virtual="esp",
+            device=device,
+            what="the volume's EFI system partition, vfat",
+            line=Line(device=device, mount_point="/boot/efi", filesystem="vfat", options=f"umask=0077,{OPTIONAL}"),
+            when_missing="/boot/efi stays an empty directory; UEFI needs it before the kernel runs",
+        )
+
+
+def _unstable_entry(disk: AttachedDisk) -> Line | None:
+    """The line of an NVMe disk: the guest itself makes the first one's file system, and gives it this label."""
+    if disk.virtual != FIRST:
+        return None
+    return Line(device=f"LABEL={FIRST}", mount_point="/mnt", filesystem="auto", options=f"defaults,noatime,{OPTIONAL}")
 
 
 def _entry(disk: AttachedDisk, name: str) -> Line | None:

@@ -3,6 +3,7 @@
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,14 +37,30 @@ class DoesNotFit(BuilderError):
     """The tree is larger than the file system."""
 
 
-def mke2fs_command(layout: Layout, *, inodes: int, tree: Path, image: Path) -> list[str | Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a file system lies in a file: all of it, or `size` bytes from `offset` on (both whole KiB)."""
+
+    file: Path
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def device(self) -> str:
+        """As e2fsprogs' other programs take it (libext2fs, openfs.c: options of the I/O manager behind a `?`)."""
+        return f"{self.file}?offset={self.offset}" if self.offset else str(self.file)
+
+
+def mke2fs_command(layout: Layout, *, inodes: int, tree: Path, place: Place) -> list[str | Path]:
     """The command line; `E2FSPROGS_FAKE_TIME` and `MKE2FS_CONFIG` are the other half of what decides the bytes."""
+    offset = f",offset={place.offset}" if place.offset else ""
+    size = [f"{place.size // 1024}k"] if place.size else []
     return [
         "mke2fs", "-q", "-F", "-t", layout.filesystem, "-O", layout.features, "-b", "4096",
         "-I", str(layout.inode_size), "-N", str(inodes), "-m", str(RESERVED_PERCENT),
         "-L", layout.label, "-U", layout.uuid,
-        "-E", f"hash_seed={layout.hash_seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-        "-d", tree, image,
+        "-E", f"hash_seed={layout.hash_seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard{offset}",
+        "-d", tree, place.file, *size,
     ]  # fmt: skip
 
 
@@ -53,9 +70,9 @@ def environment(configuration: Path, epoch: int | None) -> dict[str, str]:
     return {**clock, "MKE2FS_CONFIG": str(configuration), "LC_ALL": "C"}
 
 
-def make_file_system(layout: Layout, *, inodes: int, tree: Path, image: Path, environment: Mapping[str, str]) -> None:
-    """Fill the image, which has its size already. DoesNotFit, or BuilderError with what mke2fs said."""
-    command = mke2fs_command(layout, inodes=inodes, tree=tree, image=image)
+def make_file_system(layout: Layout, *, inodes: int, tree: Path, place: Place, environment: Mapping[str, str]) -> None:
+    """Fill the place; its file has its size already. DoesNotFit, or BuilderError with what mke2fs said."""
+    command = mke2fs_command(layout, inodes=inodes, tree=tree, place=place)
     done = process.run(command, env=environment, capture=True, check=False)
     if done.returncode == 0:
         return
@@ -83,10 +100,12 @@ def times_script(*, epoch: int, inode_size: int, used_inodes: int) -> list[str]:
     return lines
 
 
-def run_debugfs(image: Path, lines: list[str], environment: Mapping[str, str]) -> None:
+def run_debugfs(place: Place, lines: list[str], environment: Mapping[str, str]) -> None:
     """One run for all: each that writes to ext4 adds to the superblock's count of kilobytes written."""
     script = "".join(f"{line}\n" for line in lines).encode()
-    done = process.run(["debugfs", "-w", "-f", "-", image], env=environment, stdin=script, capture=True, check=False)
+    done = process.run(
+        ["debugfs", "-w", "-f", "-", place.device], env=environment, stdin=script, capture=True, check=False
+    )
     complaints = [
         line
         for line in done.stderr.decode(errors="replace").splitlines()
@@ -96,9 +115,9 @@ def run_debugfs(image: Path, lines: list[str], environment: Mapping[str, str]) -
         raise BuilderError("debugfs could not finish the image", detail="\n".join(complaints[:20]))
 
 
-def counts(image: Path) -> dict[str, int]:
+def counts(place: Place) -> dict[str, int]:
     """What the superblock says."""
-    shown = process.run(["dumpe2fs", "-h", image], capture=True).stdout.decode()
+    shown = process.run(["dumpe2fs", "-h", place.device], capture=True).stdout.decode()
     return {name: int(value) for name, value in re.findall(r"^([A-Z][a-z ]+): +(\d+)$", shown, re.MULTILINE)}
 
 

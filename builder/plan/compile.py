@@ -1,8 +1,9 @@
 """From a recipe and its lock to the steps of each variant. Pure: nothing is read, nothing is run."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from builder.catalog.instance_types import InstanceType, instance_type
+from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.lock import Lock
@@ -23,40 +24,55 @@ def variants(
     instance_types: tuple[str, ...] = (),
     virtualization: tuple[str, ...] = (),
 ) -> tuple[Variant, ...]:
-    """The recipe's variants, or those that the command line picked. RecipeError for a combination EC2 does not have."""
+    """The recipe's variants, or those that the command line picked: one for every combination that EC2 has.
+
+    RecipeError when a type that the command line picked is in none of them, or when a virtualization has none.
+    """
+    kinds = [instance_type(name) for name in instance_types or recipe.instance_types]
+    wanted = tuple(itertools.product(virtualization or recipe.virtualization, architectures or recipe.architectures))
+    if instance_types:
+        for kind in kinds:
+            _require_some(kind, wanted)
     found = []
-    for virtual in virtualization or recipe.virtualization:
-        if virtual != "pv":
-            raise RecipeError(f"virtualization {virtual}: not built yet", hint='write virtualization = ["pv"]')
-        for architecture in architectures or recipe.architectures:
-            for name in instance_types or recipe.instance_types:
-                _check(instance_type(name), architecture, virtual)
-                found.append(
-                    Variant(
-                        recipe=recipe.name,
-                        architecture=architecture,
-                        virtualization=virtual,
-                        instance_type=name,
-                        kernel=recipe.kernel,
-                        region=target.region,
-                        account=target.account,
-                    )
-                )
+    for virtual, architecture in wanted:
+        fitting = [kind for kind in kinds if not refusal(kind, architecture, virtual)]
+        if not fitting:
+            raise _no_type(kinds, architecture, virtual)
+        found += [_variant(recipe, target, architecture, virtual, kind.name) for kind in fitting]
     return tuple(found)
 
 
-def _check(kind: InstanceType, architecture: str, virtual: str) -> None:
-    if architecture not in kind.architectures:
-        raise RecipeError(f"{kind.name} cannot run {architecture}", hint=f"it runs {', '.join(kind.architectures)}")
-    if "instance-store" not in kind.root_devices:
-        raise RecipeError(
-            f"{kind.name} boots from EBS only, and what is built here is for the instance store",
-            hint="choose a type with an instance store root, such as m1.small",
-        )
-    if virtual not in kind.virtualization:
-        raise RecipeError(
-            f"{kind.name} cannot run {virtual} images", hint=f"it runs {', '.join(kind.virtualization)} images"
-        )
+def _variant(recipe: Recipe, target: Target, architecture: str, virtual: str, kind: str) -> Variant:
+    return Variant(
+        recipe=recipe.name,
+        architecture=architecture,
+        virtualization=virtual,
+        instance_type=kind,
+        kernel=recipe.kernel,
+        region=target.region,
+        account=target.account,
+    )
+
+
+def _require_some(kind: InstanceType, wanted: Iterable[tuple[str, str]]) -> None:
+    reasons = {refusal(kind, architecture, virtual): (virtual, architecture) for virtual, architecture in wanted}
+    if "" not in reasons:
+        first, *others = reasons
+        raise RecipeError(first, detail="\n".join(others), hint=_instead(*reasons[first]))
+
+
+def _no_type(kinds: Iterable[InstanceType], architecture: str, virtual: str) -> RecipeError:
+    """Nothing that was asked for can run this virtualization."""
+    reasons = [refusal(kind, architecture, virtual) for kind in kinds]
+    return RecipeError(
+        f"no instance type for {virtual} images of {architecture}: {reasons[0]}",
+        detail="\n".join(reasons[1:]),
+        hint=_instead(virtual, architecture),
+    )
+
+
+def _instead(virtual: str, architecture: str) -> str:
+    return f"choose a type for {virtual} images, such as --instance-type {SUCH_AS[virtual, architecture]}"
 
 
 def compile_plan(
@@ -96,6 +112,8 @@ def _chain(request: Request) -> Iterator[Step]:
     verify = step("verify", specs.verify_spec(request, configured), inputs=(("image", image),))
     yield verify
     gates = [verify]
+    if request.hvm:
+        return
     proof = specs.boot_spec(request)
     if proof is not None:
         # What verify finds takes seconds, and a boot a minute.

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from builder.catalog.instance_types import instance_type
+from builder.catalog.instance_types import Disk, instance_type
 from builder.catalog.kernels import Kernel
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.block_devices import ROOT_DEVICE, bundle_mapping, register_mappings
-from builder.formats.fstab import fstab
+from builder.formats.fstab import Volume, fstab
 from builder.lock import ArchitectureLock, Lock
 from builder.plan.repositories import package_sources
 from builder.plan.step import Variant
@@ -18,14 +18,22 @@ from builder.recipe.model import MAX_TAG_VALUE, Recipe, parse_size
 from builder.recipe.templates import ami_name_fault, render_string
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.bundle.spec import BundleSpec
-from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec, UserKeys
+from builder.stages.configure.spec import (
+    BootSpec,
+    ConfigureSpec,
+    HvmSpec,
+    NetworkSpec,
+    ServicesSpec,
+    SshSpec,
+    UserKeys,
+)
 from builder.stages.customise.spec import CustomiseSpec, File, Script, User
-from builder.stages.image.spec import ImageSpec
+from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
 from builder.stages.register.spec import RegisterSpec
 from builder.stages.upload.spec import UploadSpec
-from builder.stages.verify.spec import VerifySpec
+from builder.stages.verify.spec import DiskWanted, VerifySpec
 
 _Value = TypeVar("_Value")
 
@@ -68,7 +76,8 @@ class Made:
     """Of a repacked distribution's repository, as is `definition`; see plan.repositories."""
     definition: str = ""
     configure: str = ""
-    """Digest of the stage's data files, as is `image`; see stages.data."""
+    """Digest of the stage's data files, as are `configure_hvm` and `image`; see stages.data."""
+    configure_hvm: str = ""
     image: str = ""
 
 
@@ -96,8 +105,38 @@ class Request:
     @property
     def disks(self) -> tuple[tuple[str, str], ...]:
         """(virtual name, classic device) of the instance type's disks that have a stable name."""
-        found = instance_type(self.variant.instance_type).disks
-        return tuple((disk.virtual, disk.device) for disk in found if disk.device)
+        return tuple((disk.virtual, disk.device) for disk in self.instance_disks if disk.device)
+
+    @property
+    def instance_disks(self) -> tuple[Disk, ...]:
+        return instance_type(self.variant.instance_type).disks
+
+    @property
+    def identity(self) -> uuid.UUID:
+        """Of the root file system: the same for every build of a variant, so that two builds differ in the blocks that
+        really changed."""
+        return uuid.uuid5(IDENTITY, self.variant.name)
+
+    @property
+    def esp(self) -> str:
+        """Serial number of the EFI system partition's file system; "" where EC2 knows only BIOS, 32 bits."""
+        architecture = self.variant.architecture
+        return uuid.uuid5(self.identity, "ESP").hex[:8].upper() if architecture == "x86_64" else ""
+
+    @property
+    def boot_mode(self) -> str:
+        """EC2's word. It has UEFI for 64 bits only (EC2 User Guide, "Boot modes")."""
+        wanted = self.recipe.register_.boot_mode
+        return wanted if self.variant.architecture == "x86_64" else "legacy-bios"
+
+    @property
+    def hvm(self) -> bool:
+        return self.variant.virtualization == "hvm"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the initrd must hold."""
+        return self.kernel.hvm.modules if self.hvm else self.kernel.modules
 
     @property
     def aki(self) -> str:
@@ -106,7 +145,7 @@ class Request:
     @property
     def unsupported(self) -> str:
         """Why the kernel will not boot as this variant's kind of guest, or ""."""
-        return _of(self.kernel.pv.unsupported, self.variant.architecture) or ""
+        return "" if self.hvm else _of(self.kernel.pv.unsupported, self.variant.architecture) or ""
 
 
 def packages_spec(request: Request) -> PackagesSpec:
@@ -138,18 +177,17 @@ def kernel_spec(request: Request) -> KernelSpec:
         architecture=request.variant.architecture,
         release=request.recipe.distribution.release,
         repositories=package_sources(request.recipe, request.sources.keys),
-        packages=request.locked.kernel_packages,
+        packages=request.locked.kernel_packages + (request.locked.hvm_packages if request.hvm else ()),
         initrd=request.kernel.initrd,
-        modules=request.kernel.modules,
-        payloads=request.kernel.pv.payloads,
+        modules=request.modules,
+        payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
     )
 
 
 def configure_spec(request: Request) -> ConfigureSpec:
-    recipe, pv = request.recipe, request.kernel.pv
+    recipe = request.recipe
     installed = ((each.name, each.version) for each in request.locked.packages)
-    disks = instance_type(request.variant.instance_type).disks
     return ConfigureSpec(
         network=NetworkSpec(
             renderer=renderer(installed, recipe.network.renderer),
@@ -162,55 +200,100 @@ def configure_spec(request: Request) -> ConfigureSpec:
         services=ServicesSpec(
             enable=recipe.services.enable, disable=recipe.services.disable, mask=recipe.services.mask
         ),
-        fstab=fstab(disks, naming=pv.disks, filesystem=recipe.image.filesystem),
-        boot=BootSpec(
-            root_device=f"/dev/{pv.disks}a1",
-            command_line=pv.command_line,  # The stage puts root= before it.
-            menu=pv.menu,
-            grub_root=pv.grub_root,
-            title=f"{recipe.name} {recipe.version}",
-        ),
+        fstab=_fstab(request),
+        boot=_boot(request),
         timezone=recipe.timezone,
         locale=recipe.locale,
         source_epoch=request.epoch,
         definition=request.made.configure,
+        hvm=_hvm(request) if request.hvm else None,
     )
 
 
+def _fstab(request: Request) -> str:
+    disks, filesystem = request.instance_disks, request.recipe.image.filesystem
+    if not request.hvm:
+        return fstab(disks, naming=request.kernel.pv.disks, filesystem=filesystem)
+    # Xen's disks of HVM guests are xvd to every kernel that has NVMe.
+    return fstab(disks, naming="xvd", filesystem=filesystem, volume=volume(request))
+
+
+def volume(request: Request) -> Volume:
+    """What an HVM guest boots from."""
+    serial = request.esp
+    return Volume(root=str(request.identity), esp=f"{serial[:4]}-{serial[4:]}" if serial else "")
+
+
+def _boot(request: Request) -> BootSpec:
+    title = f"{request.recipe.name} {request.recipe.version}"
+    pv, hvm = request.kernel.pv, request.kernel.hvm
+    if request.hvm:
+        return BootSpec(
+            root_device=f"UUID={request.identity}",
+            command_line=hvm.command_line,
+            menu=hvm.menu,
+            grub_root="",
+            title=title,
+            loader="grub2",
+        )
+    return BootSpec(
+        root_device=f"/dev/{pv.disks}a1",
+        command_line=pv.command_line,  # The stage puts root= before it.
+        menu=pv.menu,
+        grub_root=pv.grub_root,
+        title=title,
+    )
+
+
+def _hvm(request: Request) -> HvmSpec:
+    ephemeral = any(not disk.device for disk in request.instance_disks)
+    return HvmSpec(ephemeral=ephemeral, definition=request.made.configure_hvm)
+
+
 def image_spec(request: Request) -> ImageSpec:
-    image = request.recipe.image
-    # The same for every build of a variant: so that two builds differ in the blocks that really changed.
-    identity = uuid.uuid5(IDENTITY, request.variant.name)
+    image, virtualization = request.recipe.image, request.variant.virtualization
+    identity = request.identity
     return ImageSpec(
         size=0 if image.size == "auto" else parse_size(image.size),
         free=parse_size(image.free),
         filesystem=image.filesystem,
-        features=request.kernel.features(image.filesystem),
-        inode_size=request.kernel.filesystem.inode_size,
+        features=request.kernel.features(image.filesystem, virtualization),
+        inode_size=request.kernel.filesystem_for(virtualization).inode_size,
         label=image.label,
         uuid=str(identity),
         hash_seed=str(uuid.uuid5(IDENTITY, f"hash seed of {identity}")),
         source_epoch=request.epoch,
         definition=request.made.image,
+        disk=_disk(request) if request.hvm else None,
+    )
+
+
+def _disk(request: Request) -> DiskSpec:
+    return DiskSpec(
+        identity=str(uuid.uuid5(request.identity, "disk")),
+        architecture=request.variant.architecture,
+        mkimage=request.kernel.hvm.mkimage,
+        esp=request.esp,
     )
 
 
 def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
     """What must hold in the image that `configured` is part of."""
-    pv, filesystem = request.kernel.pv, request.recipe.image.filesystem
+    filesystem = request.recipe.image.filesystem
     return VerifySpec(
         architecture=request.variant.architecture,
         fstab=configured.fstab,
-        menu=pv.menu,
-        grub_root=pv.grub_root,
+        menu=configured.boot.menu,
+        grub_root=configured.boot.grub_root,
         root_device=configured.boot.root_device,
-        modules=request.kernel.modules,
-        payloads=pv.payloads,
+        modules=request.modules,
+        payloads=() if request.hvm else request.kernel.pv.payloads,
         renderer=configured.network.renderer,
         metadata_key=request.recipe.ssh.metadata_key,
         filesystem=filesystem,
-        features=request.kernel.features(filesystem),
+        features=request.kernel.features(filesystem, request.variant.virtualization),
         pv_note=request.unsupported,
+        disk=DiskWanted(boot_mode=request.boot_mode, root=str(request.identity)) if request.hvm else None,
     )
 
 

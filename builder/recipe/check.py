@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.catalog.instance_types import InstanceType, instance_type, unknown
+from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal, unknown
 from builder.catalog.kernels import kernel_names, load_kernel
 from builder.catalog.tables import Fault, shown, suggestion
 from builder.errors import BuilderError, RecipeError
@@ -89,28 +89,30 @@ def _duplicates(table: Table) -> Iterator[Fault]:
 
 
 def _instance_types(table: Table) -> Iterator[Fault]:
+    """A type that can run no AMI of the recipe's architectures, and an AMI that none of the types can run.
+
+    A type that can run only some is no fault: the others are passed over (plan/compile.py: variants).
+    """
+    asked = [each for _, each in _strings(table, "virtualization") if each in ("pv", "hvm")]
+    virtuals = dict.fromkeys((*asked, "pv", "hvm"))
+    architectures = [each for _, each in _strings(table, "architectures") if each in ("x86_64", "i386")]
+    kinds: list[InstanceType] = []
     for key, name in _strings(table, "instance_types"):
         try:
             offered = instance_type(name)
         except RecipeError:
             yield Fault(key=key, message=unknown(name).brief)
             continue
-        yield from _refused(table, key, offered)
-
-
-def _refused(table: Table, key: Key, offered: InstanceType) -> Iterator[Fault]:
-    """What one instance type cannot run."""
-    for _, architecture in _strings(table, "architectures"):
-        if architecture in ("x86_64", "i386") and architecture not in offered.architectures:
-            can = ", ".join(offered.architectures)
-            yield Fault(key=key, message=f"{offered.name} cannot run {architecture} (it runs {can})")
-    wanted = [each for _, each in _strings(table, "virtualization") if each in ("pv", "hvm")]
-    for virtualization in wanted:
-        if virtualization not in offered.virtualization:
-            can = ", ".join(offered.virtualization)
-            yield Fault(key=key, message=f"{offered.name} does not offer {virtualization} (it offers {can})")
-    if "pv" in wanted and "pv" in offered.virtualization and "instance-store" not in offered.root_devices:
-        yield Fault(key=key, message=f"{offered.name} cannot start from the instance store, only from EBS")
+        kinds.append(offered)
+        refusals = [refusal(offered, architecture, virtual) for virtual in virtuals for architecture in architectures]
+        if refusals and all(refusals):
+            yield Fault(key=key, message=refusals[0])
+    for virtual, architecture in itertools.product(asked, architectures):
+        refusals = [refusal(offered, architecture, virtual) for offered in kinds]
+        if refusals and all(refusals):
+            better = SUCH_AS[virtual, architecture]
+            message = f"none is for {virtual} images of {architecture}; add one that is, such as {better}"
+            yield Fault(key=("instance_types",), message=message)
 
 
 def _users(table: Table) -> Iterator[Fault]:

@@ -13,6 +13,7 @@ from builder.catalog.tables import Table, text
 MIB = 1024**2
 GIB = 1024**3
 MAX_INSTANCE_STORE = 10 * GIB  # EC2's limit for an instance-store root, inclusive.
+MAX_VOLUME = 64 * 1024 * GIB  # EBS's limit, of io2 and gp3.
 MAX_TAGS = 50 - 4  # EC2's limit for a resource, without Name and the factory's own.
 MAX_TAG_VALUE = 256
 
@@ -35,6 +36,12 @@ def _size(text: str) -> str:
 def _image_size(text: str) -> str:
     if text != "auto" and parse_size(text) > MAX_INSTANCE_STORE:
         raise ValueError(f'"{text}" is more than the 10 GiB that EC2 allows for an instance-store root')
+    return text
+
+
+def _volume_size(text: str) -> str:
+    if text != "auto" and (parse_size(text) % GIB or parse_size(text) > MAX_VOLUME):
+        raise ValueError(f'"{text}" is not a whole number of GiB up to 64TiB, as EBS has it: such as "8GiB"')
     return text
 
 
@@ -118,12 +125,17 @@ Prefix = Annotated[
 Label = Annotated[
     str, text(r"^[A-Za-z0-9._/-]{1,16}$", "a file system's label: 1 to 16 letters, digits, dots and dashes")
 ]
+BillingProduct = Annotated[str, text(r"^bp-[0-9a-f]{8}$", "a billing product code, such as bp-6fa54006")]
+KmsKey = Annotated[
+    str, text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$", "the ARN of a KMS key")
+]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
 HostPath = Annotated[str, AfterValidator(_host_path)]
 AuthorPath = Annotated[str, AfterValidator(_author_path)]
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
 Size = Annotated[str, AfterValidator(_size)]
 ImageSize = Annotated[str, AfterValidator(_image_size)]
+VolumeSize = Annotated[str, AfterValidator(_volume_size)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_arn_free_tag)]
 TagValue = Annotated[str, Field(max_length=MAX_TAG_VALUE)]
 
@@ -251,19 +263,24 @@ class Services(Table):
 class Image(Table):
     """The loopback image."""
 
-    size: ImageSize = Field("auto", description='"auto", or a size such as "2GiB"; at most 10GiB.')
+    size: ImageSize = Field(
+        "auto", description='"auto", or a size such as "2GiB"; at most 10GiB. A disk of hvm is rounded up to whole GiB.'
+    )
     free: Size = Field("256MiB", description='Space to leave free when size is "auto".')
     filesystem: Literal["ext3", "ext4"] = Field("ext4", description="File system of the root.")
     label: Label = Field("root", description="Its label.")
 
 
+BOOT_LEVELS = ("none", "direct", "login", "full")
+
+
 class Boot(Table):
-    """The boot proof: a gate before the AMI is registered."""
+    """The boot proof: a gate before the AMI is registered. `--boot LEVEL` chooses another level for one build."""
 
     level: Literal["none", "direct", "login", "full"] = Field(
-        "none",
-        description="none; direct: in plain QEMU; login: under Xen as EC2 boots it, logged in to and looked at; "
-        "full: also restarted, and without an ephemeral disk.",
+        "login",
+        description="login: under Xen as EC2 boots it, logged in to and looked at; full: also restarted, and without "
+        "an ephemeral disk; direct: in plain QEMU, for a quick look; none.",
     )
 
 
@@ -302,6 +319,18 @@ class Register(Table):
     )
     description: str = Field("{{ description }}", description="Template of the AMI's description.")
     tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Tags of the AMI; values are templates.")
+    boot_mode: Literal["uefi-preferred", "uefi", "legacy-bios"] = Field(
+        "uefi-preferred",
+        description="hvm: which firmware starts it; uefi-preferred: UEFI where the instance type has it, else BIOS. "
+        "32 bits are always legacy-bios.",
+    )
+    imds: Literal["required", "optional"] = Field(
+        "required", description="hvm: whether instances ask the metadata service with a token only (IMDSv2)."
+    )
+    tpm: bool = Field(False, description="hvm: instances get a TPM 2.0; needs boot_mode uefi.")
+    ena: bool = Field(True, description="hvm: enhanced networking with ENA, which every Nitro type needs.")
+    sriov: bool = Field(False, description="hvm: enhanced networking with Intel's 82599, of the types before ENA.")
+    billing_products: tuple[BillingProduct, ...] = Field((), description="Billing product codes, if EC2 gave you any.")
 
     @model_validator(mode="after")
     def _key12(self) -> "Register":
@@ -313,6 +342,32 @@ class Register(Table):
     def _few_tags(self) -> "Register":
         if len(self.tags) > MAX_TAGS:
             raise ValueError(f"{len(self.tags)} tags are more than the {MAX_TAGS} that EC2 leaves room for")
+        return self
+
+
+class Volume(Table):
+    """The EBS volume that an instance of an hvm AMI gets as its root, and the snapshot that it is made of."""
+
+    type: Literal["gp3", "gp2", "io2", "io1", "standard"] = Field("gp3", description="Volume type.")
+    size: VolumeSize = Field(
+        "auto", description='"auto", the disk\'s own size; or a size in GiB: the root grows to it.'
+    )
+    iops: Annotated[int, Field(ge=100, le=256000)] | None = Field(
+        None, description="IOPS to pay for, of gp3, io1 and io2; EC2's default when left out."
+    )
+    throughput: Annotated[int, Field(ge=125, le=2000)] | None = Field(
+        None, description="MiB/s to pay for, of gp3; EC2's default when left out."
+    )
+    encrypted: bool = Field(False, description="Encrypt the snapshot.")
+    kms_key: KmsKey | None = Field(
+        None, description="ARN of the KMS key to encrypt with; the account's own for EBS when left out."
+    )
+    delete_on_termination: bool = Field(True, description="Delete the volume with its instance.")
+
+    @model_validator(mode="after")
+    def _key_of_encrypted(self) -> "Volume":
+        if self.kms_key and not self.encrypted:
+            raise ValueError("kms_key is of use only with encrypted = true")
         return self
 
 
@@ -330,10 +385,14 @@ class Recipe(Table):
         ("x86_64",), min_length=1, description="x86_64, i386 or both."
     )
     virtualization: tuple[Literal["pv", "hvm"], ...] = Field(
-        ("pv",), min_length=1, description="pv; hvm is not built yet."
+        ("pv",),
+        min_length=1,
+        description="pv, bundled for the instance store; hvm, a disk with partitions for EBS; or both.",
     )
     instance_types: tuple[str, ...] = Field(
-        ("m1.small",), min_length=1, description="One AMI for each: fstab follows its disks."
+        ("m1.small",),
+        min_length=1,
+        description="One AMI for each, of every virtualization that the type has: fstab follows its disks.",
     )
     kernel: KernelName = Field(description="A file under kernels/, without .toml.")
     timezone: TimeZone = Field("UTC", description="Time zone.")
@@ -349,3 +408,4 @@ class Recipe(Table):
     boot: Boot = Field(Boot(), description="The boot proof.")
     bundle: Bundle = Field(Bundle(), description="The bundle.")
     register_: Register = Field(Register(), alias="register", description="The AMI.")
+    volume: Volume = Field(Volume(), description="The root volume of hvm.")

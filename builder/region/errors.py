@@ -5,12 +5,17 @@ from collections.abc import Mapping
 # HTTP statuses of S3's error codes, from its "Error responses" reference; 400 where a code is not listed.
 STATUS = {
     "AccessDenied": 403,
+    "AccessDeniedException": 403,
     "AllAccessDisabled": 403,
     "AuthFailure": 401,
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
+    "ConflictException": 409,
     "DryRunOperation": 412,
     "InternalError": 500,
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "InternalServerException": 500,
     "InvalidRange": 416,
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
@@ -23,7 +28,13 @@ STATUS = {
     "OwnershipControlsNotFoundError": 404,
     "OperationAborted": 409,
     "PreconditionFailed": 412,
+    "RequestLimitExceeded": 503,
+    "ResourceNotFoundException": 404,
+    "ServiceException": 500,
+    "ServiceQuotaExceededException": 402,
     "ServiceUnavailable": 503,
+    "SlowDown": 503,
+    "TooManyRequestsException": 429,
     "UnauthorizedOperation": 403,
 }
 

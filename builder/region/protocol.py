@@ -14,12 +14,28 @@ from xml.sax.saxutils import escape
 from botocore.loaders import Loader
 from moto.core.model import OperationModel, ServiceModel
 from moto.core.parse import EC2QueryParser, QueryParser, RequestParserError, RestXMLParser
-from moto.core.serialize import EC2Serializer, QuerySerializer, S3Serializer, SerializationContext
+from moto.core.serialize import (
+    EC2Serializer,
+    JSONSerializer,
+    QuerySerializer,
+    RestJSONSerializer,
+    S3Serializer,
+    SerializationContext,
+)
 
 from builder.region.errors import ServiceError
 
 PARSERS = {"ec2": EC2QueryParser, "sts": QueryParser, "s3": RestXMLParser}
-SERIALIZERS = {"ec2": EC2Serializer, "sts": QuerySerializer, "s3": S3Serializer}
+SERIALIZERS = {
+    "ec2": EC2Serializer,
+    "sts": QuerySerializer,
+    "s3": S3Serializer,
+    "ebs": RestJSONSerializer,
+    "ssm": JSONSerializer,
+    "servicequotas": JSONSerializer,
+}
+# Where botocore has its models under another name than the one that requests are signed for.
+MODELS = {"servicequotas": "service-quotas"}
 NAMESPACES = {"ec2": "http://ec2.amazonaws.com/doc/2016-11-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/"}
 
 
@@ -47,7 +63,7 @@ class Parameters(dict[str, str]):
 @functools.cache
 def service(name: str) -> ServiceModel:
     """The model of a service: 0.06 s for EC2 the first time."""
-    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+    return ServiceModel(Loader().load_service_model(MODELS.get(name, name), "service-2"), name)
 
 
 def new_request_id() -> str:

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +91,48 @@ CREATE INDEX rules_by_source_group ON security_group_rules (source_group);
 CREATE INDEX instances_by_reservation ON instances (reservation);
 CREATE INDEX instances_by_security_group ON instance_groups (security_group);
 """,
+    """
+ALTER TABLE images ADD COLUMN region TEXT NOT NULL DEFAULT 'us-east-1';
+DROP INDEX images_by_name;
+CREATE UNIQUE INDEX images_by_name ON images (region, owner, name) WHERE state = 'available';
+CREATE TABLE snapshots (
+    id TEXT PRIMARY KEY, region TEXT NOT NULL, owner TEXT NOT NULL, volume_size INTEGER NOT NULL,
+    started TEXT NOT NULL, description TEXT NOT NULL, encrypted INTEGER NOT NULL, kms_key TEXT, parent TEXT,
+    lineage TEXT NOT NULL, timeout INTEGER NOT NULL, touched REAL NOT NULL, progress INTEGER NOT NULL, course TEXT,
+    client_token TEXT, request TEXT, origin TEXT
+) WITHOUT ROWID;
+CREATE TABLE snapshot_blocks (
+    snapshot TEXT NOT NULL REFERENCES snapshots ON DELETE CASCADE, position INTEGER NOT NULL, blob TEXT NOT NULL,
+    own INTEGER NOT NULL, PRIMARY KEY (snapshot, position)
+) WITHOUT ROWID;
+CREATE TABLE snapshot_permissions (
+    snapshot TEXT NOT NULL REFERENCES snapshots ON DELETE CASCADE, kind TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (snapshot, kind, value)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX snapshots_by_token ON snapshots (region, owner, client_token) WHERE client_token IS NOT NULL;
+CREATE INDEX snapshot_blocks_by_blob ON snapshot_blocks (blob);
+""",
+    """
+ALTER TABLE images ADD COLUMN course TEXT;
+ALTER TABLE images ADD COLUMN client_token TEXT;
+ALTER TABLE images ADD COLUMN request TEXT;
+CREATE UNIQUE INDEX images_by_token ON images (region, owner, client_token) WHERE client_token IS NOT NULL;
+CREATE TABLE account_settings (
+    region TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (region, owner, name)
+) WITHOUT ROWID;
+CREATE TABLE import_tasks (
+    id TEXT PRIMARY KEY, region TEXT NOT NULL, owner TEXT NOT NULL, created TEXT NOT NULL, snapshot TEXT,
+    client_token TEXT, request TEXT NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, course TEXT,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX import_tasks_by_token ON import_tasks (region, owner, client_token)
+    WHERE client_token IS NOT NULL;
+CREATE TABLE parameters (
+    region TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, record TEXT NOT NULL,
+    labels TEXT NOT NULL, PRIMARY KEY (region, owner, name, version)
+) WITHOUT ROWID;
+""",
 )
 VERSION = len(FORMATS)
 # Blobs that a transaction let go of; rows that go by cascade fire triggers too.
@@ -98,6 +140,9 @@ RELEASED = """
 CREATE TEMP TABLE released (blob TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TRIGGER piece_released AFTER DELETE ON pieces BEGIN INSERT OR IGNORE INTO released VALUES (old.blob); END;
 CREATE TEMP TRIGGER part_released AFTER DELETE ON parts BEGIN INSERT OR IGNORE INTO released VALUES (old.blob); END;
+CREATE TEMP TRIGGER block_released AFTER DELETE ON snapshot_blocks BEGIN
+    INSERT OR IGNORE INTO released VALUES (old.blob);
+END;
 """
 
 
@@ -145,7 +190,8 @@ class State:
     def __init__(self, directory: Path) -> None:
         self._blobs = directory / "blobs"
         self._incoming = directory / "incoming"
-        for each in (directory, self._blobs, self._incoming):
+        self._disks = directory / "disks"
+        for each in (directory, self._blobs, self._incoming, self._disks):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = threading.RLock()
         self._database = sqlite3.connect(
@@ -170,9 +216,14 @@ class State:
         """Remove what requests left that were cut off by the end of the process."""
         for path in self._incoming.iterdir():
             path.unlink()
-        named = {row["blob"] for row in self._database.execute("SELECT blob FROM pieces UNION SELECT blob FROM parts")}
+        query = "SELECT blob FROM pieces UNION SELECT blob FROM parts UNION SELECT blob FROM snapshot_blocks"
+        named = {row["blob"] for row in self._database.execute(query)}
         for path in self._blobs.glob("??/*"):
             if path.name not in named:
+                path.unlink()
+        kept = {row["id"] for row in self._database.execute("SELECT id FROM snapshots")}
+        for path in self._disks.iterdir():
+            if path.stem not in kept:
                 path.unlink()
 
     def close(self) -> None:
@@ -206,7 +257,10 @@ class State:
             self._database.execute("DELETE FROM released WHERE blob = ?", (blob,))
 
     def _is_named(self, blob: str) -> bool:
-        query = "SELECT 1 FROM pieces WHERE blob = ?1 UNION ALL SELECT 1 FROM parts WHERE blob = ?1 LIMIT 1"
+        query = (
+            "SELECT 1 FROM pieces WHERE blob = ?1 UNION ALL SELECT 1 FROM parts WHERE blob = ?1 "
+            "UNION ALL SELECT 1 FROM snapshot_blocks WHERE blob = ?1 LIMIT 1"
+        )
         return self._database.execute(query, (blob,)).fetchone() is not None
 
     def rows(self, query: str, parameters: Iterable[object] = ()) -> list[Row]:
@@ -221,15 +275,33 @@ class State:
 
     def keep(self, incoming: Incoming) -> str:
         """Give the bytes their name. Inside a transaction that names the blob in a record, or they are swept."""
-        blob = incoming.blob
+        self._name(incoming.path, incoming.blob)
+        return incoming.blob
+
+    def _name(self, aside: Path, blob: str) -> None:
         path = self.blob(blob)
+        if path.exists():  # the same bytes; ext4 would flush what a rename puts over another file: 1.4 ms
+            return
         with suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
-        incoming.path.rename(path)
-        return blob
+        aside.rename(path)
+
+    @contextmanager
+    def set_aside(self, content: bytes, digest: str) -> Iterator[Callable[[], None]]:
+        """Bytes whose SHA-256 is known, in a file aside; what is yielded gives them their name, as `keep` does."""
+        aside = self._incoming / secrets.token_hex(16)
+        try:
+            aside.write_bytes(content)
+            yield lambda: self._name(aside, digest)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def blob(self, digest: str) -> Path:
         return self._blobs / digest[:2] / digest
+
+    def disk(self, snapshot: str) -> Path:
+        """Where a snapshot lies as one file, once it has been asked for."""
+        return self._disks / f"{snapshot}.raw"
 
     def usage(self) -> dict[str, int]:
         """Counts and bytes, for `status`."""

@@ -35,6 +35,7 @@ STAGES: dict[str, Stage] = {
             name="bundle", module="builder.stages.bundle", namespace=False, says="encrypted parts and bundle manifest"
         ),
         Stage(name="upload", module="builder.stages.upload", namespace=False, remote=True, says="bundle in S3"),
+        Stage(name="snapshot", module="builder.stages.snapshot", namespace=False, remote=True, says="EBS snapshot"),
         Stage(name="register", module="builder.stages.register", namespace=False, remote=True, says="AMI"),
     )
 }

@@ -2,8 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, bundle, unbundle, bundles_s3. Needs recipes/quickstart.toml built once (`make ami`):
-the repository is warm then.
+Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot. Needs recipes/quickstart.toml built once
+(`make ami`): the repository is warm then.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from builder.host.directories import cache_directory
 from builder.host.namespace import inside, remove_tree
 from tests.bench import bundles as bundling
 from tests.bench import bundles_s3 as to_s3
+from tests.bench import snapshot as snapshots
 from tests.bench import unbundle as unbundling
 from tests.bench.lines import Line
 
@@ -80,7 +81,9 @@ class Bench:
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """The boot is a row of its own."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "AMI_FACTORY_BOOT": "none"}
 
 
 def _seconds(act: Callable[[], object]) -> float:
@@ -218,6 +221,16 @@ def _launch(image: Path) -> None:
     subprocess.run([sys.executable, "-c", LAUNCH, image], check=True, env={**environment(), **settings})
 
 
+def boot(bench: Bench) -> Iterator[Line]:
+    """The boot proof, whose phases are printed, against what its users are told to expect of a common machine."""
+    recipe = bench.recipe("boot")
+    proofs = [json.loads(bench.factory("boot", "--json", recipe))["proofs"][0] for _ in range(bench.runs)]
+    middle = sorted(proofs, key=lambda each: int(each["milliseconds"]["off"]))[bench.runs // 2]["milliseconds"]
+    print("    " + ", ".join(f"{phase} {at / 1000:.1f}" for phase, at in middle.items()), flush=True)
+    for name, phase, budget in (("boot to SSH", "ssh", 40), ("the login gate", "off", 60)):
+        yield Line(name=name, seconds=middle[phase] / 1000, against="the budget", limit=budget, aim=1)
+
+
 def bundle(bench: Bench) -> Iterator[Line]:
     """An image bundled."""
     home = bench.home / "bundle"
@@ -239,14 +252,23 @@ def bundles_s3(bench: Bench) -> Iterator[Line]:
     yield from to_s3.rows(home, bench.runs)
 
 
+def snapshot(bench: Bench) -> Iterator[Line]:
+    """A snapshot's first upload, and the next one's."""
+    home = bench.home / "snapshot"
+    home.mkdir()
+    yield from snapshots.rows(home, bench.runs)
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "nothing": nothing,
     "key": key,
     "types": types,
     "cold": cold,
+    "boot": boot,
     "bundle": bundle,
     "unbundle": unbundle,
     "bundles_s3": bundles_s3,
+    "snapshot": snapshot,
 }
 
 

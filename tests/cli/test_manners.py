@@ -76,7 +76,7 @@ def test_a_store_named_from_here(full_desk: tuple[Desk, Plan]) -> None:
     desk, _ = full_desk
     done = desk.run("store", "list", "--store", "cache/ami-factory/store", "--json")
     assert done.document["store"] == str(desk.store.root)
-    assert desk.run("store", "list", AMI_FACTORY_STORE=str(desk.store.root)).stdout.count("\n") == 14
+    assert desk.run("store", "list", AMI_FACTORY_STORE=str(desk.store.root)).stdout.count("\n") == 16
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")

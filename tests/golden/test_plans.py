@@ -13,7 +13,7 @@ import pytest
 from builder.canonical import to_plain
 from builder.factory import Prepared, Selection
 from builder.plan.step import Plan, Step
-from builder.recipe.model import Recipe
+from builder.recipe.model import Boot, Recipe
 from builder.stages.customise.spec import Script
 from tests.support.golden import hold
 from tests.support.plans import PICKED, ROOT, US_EAST, keys, planned, prepared
@@ -87,7 +87,7 @@ def test_three_instance_types_share_all_but_what_knows_the_disks() -> None:
     shared = {each.label: len(each.variants) for each in plan.steps if len(each.variants) > 1}
     assert shared == {"repository.quickstart": 3, "packages": 3, "kernel": 3}
     alone = [each.stage for each in plan.steps if len(each.variants) == 1]
-    assert alone == ["configure", "image", "verify", "bundle", "upload", "register"] * 3
+    assert alone == ["configure", "image", "verify", "boot", "bundle", "upload", "register"] * 3
 
 
 def test_customise_is_shared_too() -> None:
@@ -122,6 +122,7 @@ def test_a_changed_ssh_key_changes_configure_and_what_is_made_of_it() -> None:
         "configure",
         "image",
         "verify",
+        "boot",
         "bundle",
         "upload",
         "register",
@@ -138,6 +139,7 @@ def test_a_changed_script_leaves_what_came_before_it_alone() -> None:
         "configure",
         "image",
         "verify",
+        "boot",
         "bundle",
         "upload",
         "register",
@@ -163,9 +165,13 @@ def test_a_gate_is_waited_for_and_is_not_in_the_key() -> None:
     recipe = ready.loaded.recipe
     plan = planned(ready)
     register = one(plan, plan.variants[0].name, "register")
-    verify = one(plan, plan.variants[0].name, "verify")
-    assert register.after == (verify.key,)
-    assert verify.key not in dict(register.inputs).values()
+    gates = tuple(one(plan, plan.variants[0].name, stage).key for stage in ("verify", "boot"))
+    assert register.after == gates
+    assert not {*gates} & {*dict(register.inputs).values()}
+    unproven = changed(recipe, boot=Boot(level="none"))
+    assert [each.key for each in planned(ready, recipe=unproven).steps] == [
+        each.key for each in plan.steps if each.stage != "boot"
+    ]
 
     stricter = replace(
         ready,

@@ -164,7 +164,7 @@ class TestRegister:
             pytest.param(
                 {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": "snap-1"}}]},
                 "UnsupportedOperation",
-                "yet",
+                "beside a bundle",
                 id="ebs",
             ),
             pytest.param(
@@ -572,7 +572,10 @@ class TestService:
     def test_who_and_where(self, region: Status, ec2: Any) -> None:
         who = client("sts", region.endpoint_url).get_caller_identity()
         assert (who["Account"], who["Arn"]) == (ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root")
-        assert [each["RegionName"] for each in ec2.describe_regions()["Regions"]] == ["us-east-1"]
+        names = [each["RegionName"] for each in ec2.describe_regions()["Regions"]]
+        assert names == ["us-east-1", "local-2", "local-3"]
+        one = ec2.describe_regions(RegionNames=["local-2"])["Regions"]
+        assert [each["RegionName"] for each in one] == ["local-2"]
         zones = ec2.describe_availability_zones(Filters=[{"Name": "state", "Values": ["available"]}])
         assert [each["ZoneName"] for each in zones["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
         with refused("InvalidParameterValue", "eu-west-1"):
@@ -584,10 +587,11 @@ class TestService:
 
         for call in (
             lambda: ec2.create_volume(AvailabilityZone="us-east-1a", Size=1),
-            lambda: ec2.copy_image(Name="abc", SourceImageId="ami-0123456789abcdef0", SourceRegion="us-east-1"),
             lambda: elsewhere("iam").list_users(),
             lambda: elsewhere("dynamodb").list_tables(),
-            lambda: elsewhere("ssm").get_parameter(Name="x"),
+            lambda: elsewhere("ssm").list_commands(),
+            lambda: client("ec2", region.endpoint_url, region="local-2").describe_instances(),
+            lambda: client("ec2", region.endpoint_url, region="local-2").create_key_pair(KeyName="k"),
             lambda: elsewhere("sts").get_session_token(),
         ):
             with refused("UnsupportedOperation", "local region"):

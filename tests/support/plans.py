@@ -17,7 +17,7 @@ from builder.recipe.model import Recipe
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
-MADE = Made(signing_key="5" * 64, definition="d" * 64, configure="c" * 64, image="1" * 64)
+MADE = Made(signing_key="5" * 64, definition="d" * 64, configure="c" * 64, configure_hvm="e" * 64, image="1" * 64)
 TARGET = Target(
     region="local",
     partition="aws",
@@ -35,6 +35,7 @@ PICKED = {
     "quickstart": (
         Selection(architectures=("x86_64",), instance_types=("m1.small", "m1.large", "m1.xlarge")),
         Selection(architectures=("i386",), instance_types=("m1.small",)),
+        Selection(architectures=("x86_64",), instance_types=("t3.micro", "m5d.large"), virtualization=("hvm",)),
     ),
     "fedora": (Selection(architectures=("x86_64",), instance_types=("m1.small", "m1.large", "m1.xlarge")),),
 }

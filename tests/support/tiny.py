@@ -140,6 +140,7 @@ class Bench:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "XDG_CACHE_HOME": str(self.path / "cache"),
                 "XDG_STATE_HOME": str(self.path / "state"),
+                "AMI_FACTORY_BOOT": "none",  # most of what is built here is no system, and none is booted by the way
                 **self.environment,
                 **more,
             },

@@ -119,7 +119,7 @@ def own_imports(path: str) -> Iterator[str]:
 def room(path: str) -> str:
     if re.fullmatch(r"builder/stages/(contract|registry|values)\.py", path):
         return "contract"
-    if re.fullmatch(r"builder/stages/\w+/spec\.py", path):
+    if re.fullmatch(r"builder/stages/(\w+/spec|register/rules)\.py", path):
         return "specs"
     return path.removesuffix(".py").split("/")[1]
 

@@ -14,6 +14,9 @@ from builder.resolve import Resolver, resolve
 from builder.stages.packages.spec import ResolveSpec
 from tests.support.plans import MADE, prepared
 
+KERNEL = ("linux-image-cloud-amd64", "initramfs-tools")
+LOADER = ("grub-common", "grub-pc-bin", "grub-efi-amd64-bin")
+
 
 class Effects:
     """Answers from a lock, and notes what was asked."""
@@ -38,6 +41,7 @@ class Effects:
         return {
             "packages": [asdict(each) for each in known.packages],
             "kernel_packages": [asdict(each) for each in known.kernel_packages],
+            "hvm_packages": [asdict(each) for each in known.hvm_packages],
             **self.answer,
         }
 
@@ -64,12 +68,13 @@ def test_a_repacked_distribution_is_made_before_dnf_is_asked() -> None:
     assert effects.asked[0] == (
         "sources",
         "x86_64",
-        (*recipe.distribution.packages, "linux-image-cloud-amd64", "initramfs-tools"),
+        (*recipe.distribution.packages, *KERNEL, *LOADER),
     )
     assert effects.asked[1] == ("make", ["repository.quickstart"])
     asked = effects.asked[2]
     assert asked[1].packages == recipe.distribution.packages
-    assert asked[1].kernel_packages == ("linux-image-cloud-amd64", "initramfs-tools")
+    assert asked[1].kernel_packages == KERNEL
+    assert asked[1].hvm_packages == LOADER
     assert asked[2:] == (["repository.quickstart"], {})
     assert made == Lock(
         recipe="quickstart",

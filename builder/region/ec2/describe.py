@@ -7,6 +7,7 @@ from typing import Any
 from builder.region.ec2.filters import matching
 from builder.region.ec2.pages import page
 from builder.region.ec2.region import Region, StoredImage, all_images, check_id
+from builder.region.ec2.retire import is_deprecated
 from builder.region.errors import ServiceError
 
 ALIASES = ("self", "amazon", "aws-backup-vault", "aws-marketplace")
@@ -26,6 +27,18 @@ def _of_mappings(name: str) -> Callable[[StoredImage], Iterable[str]]:
     return lambda image: [each[name] for each in image.record["BlockDeviceMappings"] if name in each]
 
 
+def _of_volumes(name: str) -> Callable[[StoredImage], Iterable[str]]:
+    def values(image: StoredImage) -> Iterable[str]:
+        found = [each["Ebs"].get(name) for each in image.record["BlockDeviceMappings"] if "Ebs" in each]
+        return [str(each).lower() if isinstance(each, bool) else str(each) for each in found if each is not None]
+
+    return values
+
+
+def _of_reason(name: str) -> Callable[[StoredImage], Iterable[str]]:
+    return lambda image: [image.described()["StateReason"][name]] if image.reason else []
+
+
 def _nothing(image: StoredImage) -> Iterable[str]:
     """No image here has what this filter is about, so that it lets none through."""
     del image
@@ -36,6 +49,11 @@ def _nothing(image: StoredImage) -> Iterable[str]:
 FILTERS: Mapping[str, Callable[[StoredImage], Iterable[str]]] = {
     "architecture": _member("Architecture"),
     "block-device-mapping.device-name": _of_mappings("DeviceName"),
+    "block-device-mapping.delete-on-termination": _of_volumes("DeleteOnTermination"),
+    "block-device-mapping.encrypted": _of_volumes("Encrypted"),
+    "block-device-mapping.snapshot-id": _of_volumes("SnapshotId"),
+    "block-device-mapping.volume-size": _of_volumes("VolumeSize"),
+    "block-device-mapping.volume-type": _of_volumes("VolumeType"),
     "boot-mode": _member("BootMode"),
     "creation-date": _member("CreationDate"),
     "description": _member("Description"),
@@ -52,17 +70,16 @@ FILTERS: Mapping[str, Callable[[StoredImage], Iterable[str]]] = {
     "ramdisk-id": _member("RamdiskId"),
     "root-device-name": _member("RootDeviceName"),
     "root-device-type": _member("RootDeviceType"),
+    "source-image-id": _member("SourceImageId"),
+    "source-image-region": _member("SourceImageRegion"),
     "sriov-net-support": _member("SriovNetSupport"),
     "state": _member("State"),
+    "state-reason-code": _of_reason("Code"),
+    "state-reason-message": _of_reason("Message"),
     "tag-key": lambda image: image.tags,
     "virtualization-type": _member("VirtualizationType"),
     **dict.fromkeys(
         (
-            "block-device-mapping.delete-on-termination",
-            "block-device-mapping.encrypted",
-            "block-device-mapping.snapshot-id",
-            "block-device-mapping.volume-size",
-            "block-device-mapping.volume-type",
             "free-tier-eligible",
             "image-allowed",
             "image-watermark.source-image-creation-time",
@@ -83,11 +100,7 @@ FILTERS: Mapping[str, Callable[[StoredImage], Iterable[str]]] = {
             "scan-result.informational-fix-available-since",
             "scan-result.low-fix-available-since",
             "scan-result.medium-fix-available-since",
-            "source-image-id",
-            "source-image-region",
             "source-instance-id",
-            "state-reason-code",
-            "state-reason-message",
         ),
         _nothing,
     ),
@@ -99,6 +112,8 @@ def describe_images(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]
     ids = wanted.get("ImageIds") or ()
     if ids:
         images = _of_ids(images, ids)
+    elif not wanted.get("IncludeDeprecated"):
+        images = [each for each in images if each.owner == region.account or not is_deprecated(each)]
     owners = [_owner(region, each) for each in wanted.get("Owners") or ()]
     if owners:
         images = [each for each in images if _is_of(each, owners)]

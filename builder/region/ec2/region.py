@@ -4,14 +4,16 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from builder.region.course import Course
 from builder.region.ec2 import kernels
 from builder.region.errors import ServiceError
+from builder.region.faults import Faults
 from builder.region.identity import RegionIdentity
 from builder.region.state import Row, State
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # The local region plays us-east-1: its kernels, its rules for bucket locations, its zone names.
 NAME = "us-east-1"
+# Others of this process: images and snapshots are copied there.
+OTHERS = ("local-2", "local-3")
 # Ids of eight digits were EC2's until 2016, and the kernels' are still in use.
 IMAGE_ID = re.compile(r"(ami|aki|ari)-([0-9a-f]{8}|[0-9a-f]{17})")
 
@@ -72,6 +76,8 @@ class Region:
     identity: RegionIdentity
     machines: Machines
     host: str = "127.0.0.1"
+    name: str = NAME
+    faults: Faults = field(default_factory=Faults)
 
     @property
     def account(self) -> str:
@@ -80,6 +86,11 @@ class Region:
     def as_seen_by(self, account: str) -> "Region":
         """The same region, asked by another account."""
         return self if account == self.account else replace(self, identity=replace(self.identity, account=account))
+
+    def named(self, name: str) -> "Region":
+        """The region of that name in this process: the first one, which has the name of EC2's that it plays and every
+        name that is nobody else's, or one of the others."""
+        return replace(self, name=name if name in OTHERS else NAME)
 
     @cached_property
     def private_key(self) -> "RSAPrivateKey":
@@ -92,6 +103,10 @@ class Region:
         return key
 
 
+# What is kept of an image and told by its attributes, or nowhere.
+HIDDEN = frozenset({"UefiData", "BillingProducts", "Cooldown"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
     """An image as it is remembered: the members of EC2's `Image` that do not change, and those that do."""
@@ -102,6 +117,10 @@ class StoredImage:
     users: frozenset[str]
     """Accounts with launch permission."""
     public: bool
+    organizations: frozenset[tuple[str, str]] = frozenset()
+    """Organisations and organisational units (the kind, and the ARN) with launch permission. Nobody is in one here."""
+    reason: str = ""
+    """Why it failed."""
 
     def may_be_launched_by(self, account: str) -> bool:
         """By its owner and whom it was shared with; nobody else knows of it."""
@@ -118,7 +137,13 @@ class StoredImage:
     def described(self) -> dict[str, Any]:
         """As DescribeImages has it."""
         tags = [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())]
-        return {**self.record, "State": self.state, "Public": self.public, **({"Tags": tags} if tags else {})}
+        return {
+            **{name: value for name, value in self.record.items() if name not in HIDDEN},
+            "State": self.state,
+            "Public": self.public,
+            **({"StateReason": {"Code": "Server.InternalError", "Message": self.reason}} if self.reason else {}),
+            **({"Tags": tags} if tags else {}),
+        }
 
 
 def new_id(kind: str) -> str:
@@ -136,8 +161,10 @@ def now() -> str:
 
 
 def all_images(region: Region) -> list[StoredImage]:
-    """Every available image that there is, amazon's kernels first, then in the order in which they were registered."""
-    rows = region.state.rows("SELECT * FROM images WHERE state = 'available' ORDER BY created, id")
+    """Every image of the region, amazon's kernels first, then in the order in which they were registered."""
+    rows = region.state.rows(
+        "SELECT * FROM images WHERE state = 'available' AND region = ? ORDER BY created, id", (region.name,)
+    )
     tags = _grouped(region.state.rows("SELECT resource, key, value FROM tags"))
     permissions = _grouped(region.state.rows("SELECT image, value, kind FROM permissions"))
     # Tags are seen by their owner alone.
@@ -159,12 +186,18 @@ def _grouped(rows: list[Row]) -> dict[str, dict[str, str]]:
 
 
 def _stored(row: Row, tags: Mapping[str, str], permissions: Mapping[str, str]) -> StoredImage:
+    standing = Course.parse(row["course"]).standing() if row["course"] else None
+    states = {"completed": row["state"], "pending": "pending", "error": "failed"}
     return StoredImage(
         record=json.loads(row["record"]),
-        state=row["state"],
+        state=states[standing.state] if standing else row["state"],
         tags=tags,
         users=frozenset(value for value, kind in permissions.items() if kind == "user"),
         public="all" in permissions,
+        organizations=frozenset(
+            (kind, value) for value, kind in permissions.items() if kind in ("organization", "unit")
+        ),
+        reason=standing.reason if standing else "",
     )
 
 
@@ -179,7 +212,7 @@ def find_own_image(region: Region, image_id: str) -> StoredImage:
     check_id(image_id)
     if any(each["ImageId"] == image_id for each in kernels.IMAGES):
         raise ServiceError("AuthFailure", f"Not authorized for image:{image_id}")
-    row = region.state.row("SELECT * FROM images WHERE id = ?", (image_id,))
+    row = region.state.row("SELECT * FROM images WHERE id = ? AND region = ?", (image_id, region.name))
     if row is None:
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     if row["owner"] != region.account:

@@ -1,4 +1,4 @@
-"""RegisterImage and DeregisterImage."""
+"""RegisterImage and DeregisterImage. What is made of snapshots is in register_ebs.py."""
 
 import json
 import re
@@ -11,7 +11,12 @@ from builder.formats.manifest_grammar import DEVICE
 from builder.region.ec2 import kernels
 from builder.region.ec2.bundles import Bundle, fetch_bundle
 from builder.region.ec2.region import Region, check_id, find_own_image, new_id, now
+from builder.region.ec2.register_ebs import described_volume_image, hvm
+from builder.region.ec2.retire import refuse_protected
+from builder.region.ec2.snapshots.change import images_of, remove, snapshots_of
+from builder.region.ec2.snapshots.describe import find_snapshot
 from builder.region.ec2.tags import add_tags, check_tags, tags_of_specifications
+from builder.region.ec2.volumes import checked_volume
 from builder.region.errors import ServiceError
 
 NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
@@ -22,31 +27,45 @@ def register_image(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Take the image up with all that was said of it and its tags, or refuse it and change nothing."""
     name = str(wanted["Name"])
     if NAME.fullmatch(name) is None:
-        raise ServiceError(
-            "InvalidAMIName.Malformed",
-            "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '[', "
-            "']', ' ', '.', '/', '-', ''', '@' and '_'",
-        )
+        raise malformed()
     if len(wanted.get("Description") or "") > 255:
         raise ServiceError("InvalidParameterValue", "The description of an image has up to 255 characters")
     tags = tags_of_specifications(wanted.get("TagSpecifications") or (), "image")
     check_tags(tags)
-    mappings = _checked_mappings(wanted.get("BlockDeviceMappings") or ())
-    if not wanted.get("ImageLocation"):
+    volumes = not wanted.get("ImageLocation")
+    if volumes and not wanted.get("BlockDeviceMappings"):
         raise ServiceError(
             "MissingParameter",
-            "The request must contain the parameter ImageLocation: the local region has no EBS snapshots to start from",
+            "The request must contain the parameter ImageLocation, or a BlockDeviceMapping with a root snapshot",
         )
-    bundle = fetch_bundle(region, str(wanted["ImageLocation"]))
+    if wanted.get("RootDeviceName") and DEVICE.fullmatch(str(wanted["RootDeviceName"])) is None:
+        raise ServiceError(
+            "InvalidParameterValue", f"Value ({wanted['RootDeviceName']}) for parameter rootDeviceName is invalid"
+        )
+    mappings = _checked_mappings(region, wanted.get("BlockDeviceMappings") or (), volumes=volumes)
+    bundle = None if volumes else fetch_bundle(region, str(wanted["ImageLocation"]))
     record = {
-        **_described_bundle(region, wanted, bundle),
+        **(
+            _described_bundle(region, wanted, bundle)
+            if bundle is not None
+            else described_volume_image(region, wanted, mappings)
+        ),
         "Name": name,
         "BlockDeviceMappings": mappings,
         **({"ImageOwnerAlias": AMAZON} if region.account == AMAZON_ACCOUNT else {}),
         **({"Description": wanted["Description"]} if wanted.get("Description") else {}),
         **{member: wanted[member] for member in ("ImdsSupport",) if wanted.get(member)},
     }
-    return {"ImageId": _insert(region, record, tags, bundle.text)}
+    return {"ImageId": insert(region, record, tags, bundle.text if bundle is not None else b"")}
+
+
+def malformed() -> ServiceError:
+    """What EC2 says of a name that it does not take."""
+    return ServiceError(
+        "InvalidAMIName.Malformed",
+        "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '[', "
+        "']', ' ', '.', '/', '-', ''', '@' and '_'",
+    )
 
 
 def _described_bundle(region: Region, wanted: Mapping[str, Any], bundle: Bundle) -> dict[str, Any]:
@@ -64,7 +83,7 @@ def _described_bundle(region: Region, wanted: Mapping[str, Any], bundle: Bundle)
             "InvalidParameterValue", f"Value ({virtualization}) for parameter virtualizationType is invalid."
         )
     paravirtual = virtualization == "paravirtual"
-    extra = _paravirtual(wanted, bundle, architecture) if paravirtual else _hvm(wanted)
+    extra = _paravirtual(wanted, bundle, architecture) if paravirtual else _hvm(wanted, architecture)
     return {
         "ImageLocation": bundle.location,
         "ImageType": "machine",
@@ -91,33 +110,16 @@ def _paravirtual(wanted: Mapping[str, Any], bundle: Bundle, architecture: str) -
     ramdisk = wanted.get("RamdiskId") or bundle.manifest.ramdisk_id
     members: dict[str, Any] = {"EnaSupport": False}
     if kernel:
-        check_id(kernel, ("aki",))
-        if kernel not in kernels.PV_GRUB:
-            raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{kernel}]' does not exist")
-        if kernels.PV_GRUB[kernel] != architecture:
-            raise ServiceError(
-                "InvalidParameterValue", f"The kernel {kernel} is for {kernels.PV_GRUB[kernel]}, not {architecture}"
-            )
-        members["KernelId"] = kernel
+        members["KernelId"] = kernels.check(kernel, architecture)
     if ramdisk:
         check_id(ramdisk, ("ari",))
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{ramdisk}]' does not exist")
     return members
 
 
-def _hvm(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    for member in ("KernelId", "RamdiskId"):
-        if wanted.get(member):
-            raise ServiceError(
-                "InvalidParameterCombination", f"{member} is for images of virtualization type paravirtual"
-            )
-    if wanted.get("SriovNetSupport") not in (None, "simple"):
-        raise ServiceError("InvalidParameterValue", "Value for parameter sriovNetSupport is invalid: it is simple")
+def _hvm(wanted: Mapping[str, Any], architecture: str) -> dict[str, Any]:
     _refuse_uefi(wanted)
-    if wanted.get("TpmSupport") and wanted.get("BootMode") not in ("uefi", "uefi-preferred"):
-        raise ServiceError("InvalidParameterCombination", "TpmSupport needs the boot mode uefi")
-    kept = ("BootMode", "TpmSupport", "SriovNetSupport")
-    return {"EnaSupport": bool(wanted.get("EnaSupport"))} | {each: wanted[each] for each in kept if wanted.get(each)}
+    return hvm(wanted, architecture)
 
 
 def _refuse_uefi(wanted: Mapping[str, Any]) -> None:
@@ -129,28 +131,30 @@ def _refuse_uefi(wanted: Mapping[str, Any]) -> None:
 
 def _root_device(wanted: Mapping[str, Any], bundle: Bundle) -> str:
     root = wanted.get("RootDeviceName") or dict(bundle.manifest.block_device_mapping).get("root") or ROOT_DEVICE
-    if wanted.get("RootDeviceName") and DEVICE.fullmatch(root) is None:
-        raise ServiceError("InvalidParameterValue", f"Value ({root}) for parameter rootDeviceName is invalid")
     return str(root)
 
 
-def _checked_mappings(mappings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Instance store, and devices taken away. An EBS volume needs a snapshot, which the local region does not have."""
+def _checked_mappings(region: Region, mappings: Sequence[Mapping[str, Any]], *, volumes: bool) -> list[dict[str, Any]]:
+    """As DescribeImages has them. EBS volumes only with `volumes`: the image is made of them, not of a bundle."""
     checked = []
     for each in mappings:
         device = each.get("DeviceName")
         if not device:
             raise ServiceError("MissingParameter", "The request must contain the parameter DeviceName of each mapping")
-        if each.get("Ebs"):
-            raise ServiceError("UnsupportedOperation", "The local region has no EBS volumes and snapshots yet")
+        if each.get("Ebs") and not volumes:
+            raise ServiceError("UnsupportedOperation", "The local region has no EBS volumes beside a bundle")
         if DEVICE.fullmatch(device) is None:
             raise ServiceError("InvalidBlockDeviceMapping", f"Invalid device name '{device}'")
         virtual = each.get("VirtualName")
-        if virtual is None and each.get("NoDevice") is None:
+        if virtual is None and each.get("NoDevice") is None and not each.get("Ebs"):
             raise ServiceError("InvalidBlockDeviceMapping", f"Device '{device}' is mapped to nothing")
+        if each.get("Ebs") and (virtual is not None or each.get("NoDevice") is not None):
+            raise ServiceError("InvalidBlockDeviceMapping", f"Device '{device}' is mapped to a volume and to more")
         if virtual is not None and re.fullmatch(r"ami|root|swap|ephemeral\d+", virtual) is None:
             raise ServiceError("InvalidBlockDeviceMapping", f"Invalid virtual name '{virtual}'")
-        checked.append({name: each[name] for name in ("DeviceName", "VirtualName", "NoDevice") if name in each})
+        kept = {name: each[name] for name in ("DeviceName", "VirtualName", "NoDevice") if name in each}
+        volume = {"Ebs": checked_volume(region, device, each["Ebs"])} if each.get("Ebs") else {}
+        checked.append(kept | volume)
     names = [each["DeviceName"].removeprefix("/dev/") for each in checked]
     for name in names:
         if names.count(name) > 1:
@@ -158,9 +162,20 @@ def _checked_mappings(mappings: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     return checked
 
 
-def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], manifest: bytes) -> str:
-    """One transaction: the name is free and taken, the image and its tags are there, or nothing is."""
-    image_id = new_id("ami")
+def insert(
+    region: Region,
+    record: Mapping[str, Any],
+    tags: Mapping[str, str],
+    manifest: bytes,
+    *,
+    image_id: str | None = None,
+    course: str | None = None,
+    token: str | None = None,
+    request: str | None = None,
+) -> str:
+    """One transaction: the name is free and taken, the snapshots are still there, the image and its tags are, or
+    nothing is. `course`: it is not available at once."""
+    image_id = image_id or new_id("ami")
     row = (
         image_id,
         region.account,
@@ -169,13 +184,19 @@ def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], 
         record["CreationDate"],
         json.dumps({"ImageId": image_id, **record}),
         manifest,
+        region.name,
+        course,
+        token,
+        request,
     )
     with region.state.transaction() as database:
+        for each in snapshots_of(record):
+            find_snapshot(region, each)
         try:
-            database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
-            query = "SELECT id FROM images WHERE owner = ? AND name = ? AND state = 'available'"
-            other = database.execute(query, (region.account, record["Name"])).fetchone()
+            query = "SELECT id FROM images WHERE region = ? AND owner = ? AND name = ? AND state = 'available'"
+            other = database.execute(query, (region.name, region.account, record["Name"])).fetchone()
             if other is None:
                 raise
             raise ServiceError(
@@ -186,16 +207,29 @@ def _insert(region: Region, record: Mapping[str, Any], tags: Mapping[str, str], 
 
 
 def deregister_image(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The image is gone for good, its bundle in S3 is not."""
+    """The image is gone for good, its bundle in S3 is not; its snapshots are when that is asked for."""
     image_id = str(wanted["ImageId"])
     with region.state.transaction() as database:
-        find_own_image(region, image_id)
-        database.execute("UPDATE images SET state = 'deregistered' WHERE id = ?", (image_id,))
+        image = find_own_image(region, image_id)
+        refuse_protected(image)
+        database.execute("UPDATE images SET state = 'deregistered', client_token = NULL WHERE id = ?", (image_id,))
         database.execute("DELETE FROM tags WHERE resource = ?", (image_id,))
         database.execute("DELETE FROM permissions WHERE image = ?", (image_id,))
-    return {"Return": True}
+        if not wanted.get("DeleteAssociatedSnapshots"):
+            return {"Return": True}
+        results = [
+            {"SnapshotId": each, "ReturnCode": _delete(region, each)}
+            for each in dict.fromkeys(snapshots_of(image.record))
+        ]
+    return {"Return": True, "DeleteSnapshotResults": results}
 
 
-def copy_image(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    del region, wanted
-    raise ServiceError("UnsupportedOperation", "The local region is one region, and does not copy images yet")
+def _delete(region: Region, snapshot_id: str) -> str:
+    """What became of a snapshot of an image that is no more: EC2's SnapshotReturnCodes."""
+    if images_of(region, snapshot_id):
+        return "skipped"
+    found = find_snapshot(region, snapshot_id)
+    if found.owner != region.account:
+        return "missing-permissions"
+    remove(region, snapshot_id)
+    return "success"

@@ -1,16 +1,34 @@
 """EC2's and STS's front: the operations that there are, and honest words for those that are not."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from builder.region import protocol
-from builder.region.ec2 import attributes, describe, instance_types, key_pairs, places, platform, register, tags
+from builder.region.ec2 import (
+    attributes,
+    copy,
+    describe,
+    instance_types,
+    key_pairs,
+    places,
+    platform,
+    register,
+    retire,
+    settings,
+    tags,
+)
 from builder.region.ec2.groups import change as groups
 from builder.region.ec2.groups import describe as described_groups
 from builder.region.ec2.instances import attributes as instance_attributes
 from builder.region.ec2.instances import change, console, run, volumes
 from builder.region.ec2.instances import describe as instances
-from builder.region.ec2.region import Region
+from builder.region.ec2.region import NAME, Region
+from builder.region.ec2.snapshots import attributes as snapshot_attributes
+from builder.region.ec2.snapshots import change as snapshots
+from builder.region.ec2.snapshots import copy as copied_snapshots
+from builder.region.ec2.snapshots import describe as described_snapshots
+from builder.region.ec2.snapshots import imports
 from builder.region.errors import ServiceError
 from builder.region.http import Answer
 
@@ -19,11 +37,34 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
     "ec2": {
         "RegisterImage": register.register_image,
         "DeregisterImage": register.deregister_image,
-        "CopyImage": register.copy_image,
+        "CopyImage": copy.copy_image,
+        "EnableImageDeprecation": retire.enable_image_deprecation,
+        "DisableImageDeprecation": retire.disable_image_deprecation,
+        "EnableImageDeregistrationProtection": retire.enable_protection,
+        "DisableImageDeregistrationProtection": retire.disable_protection,
+        "GetImageBlockPublicAccessState": settings.get_image_block,
+        "EnableImageBlockPublicAccess": settings.enable_image_block,
+        "DisableImageBlockPublicAccess": settings.disable_image_block,
+        "GetSnapshotBlockPublicAccessState": settings.get_snapshot_block,
+        "EnableSnapshotBlockPublicAccess": settings.enable_snapshot_block,
+        "DisableSnapshotBlockPublicAccess": settings.disable_snapshot_block,
+        "GetEbsEncryptionByDefault": settings.get_encryption,
+        "EnableEbsEncryptionByDefault": settings.enable_encryption,
+        "DisableEbsEncryptionByDefault": settings.disable_encryption,
+        "GetEbsDefaultKmsKeyId": settings.get_default_key,
         "DescribeImages": describe.describe_images,
         "DescribeImageAttribute": attributes.describe_image_attribute,
         "ModifyImageAttribute": attributes.modify_image_attribute,
         "ResetImageAttribute": attributes.reset_image_attribute,
+        "DescribeSnapshots": described_snapshots.describe_snapshots,
+        "DeleteSnapshot": snapshots.delete_snapshot,
+        "CopySnapshot": copied_snapshots.copy_snapshot,
+        "ImportSnapshot": imports.import_snapshot,
+        "DescribeImportSnapshotTasks": imports.describe_import_snapshot_tasks,
+        "CancelImportTask": imports.cancel_import_task,
+        "DescribeSnapshotAttribute": snapshot_attributes.describe_snapshot_attribute,
+        "ModifySnapshotAttribute": snapshot_attributes.modify_snapshot_attribute,
+        "ResetSnapshotAttribute": snapshot_attributes.reset_snapshot_attribute,
         "CreateTags": tags.create_tags,
         "DeleteTags": tags.delete_tags,
         "DescribeTags": tags.describe_tags,
@@ -63,6 +104,10 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
 }
 
 
+# Instances, and what they are started with, are in the first region of this process alone.
+AT_HOME = re.compile(r"Instance(s|Status|Attribute|Metadata)|KeyPair|SecurityGroup|ConsoleOutput")
+
+
 def serve(region: Region, service: str, parameters: protocol.Parameters, request_id: str) -> Answer:
     action = str(parameters.get("Action", ""))
     operation = OPERATIONS[service].get(action)
@@ -70,6 +115,11 @@ def serve(region: Region, service: str, parameters: protocol.Parameters, request
         raise ServiceError("UnsupportedOperation", f"The local region does not offer {action} yet")
     if operation is None:
         raise ServiceError("InvalidAction", f"The action {action} is not valid for this web service.")
+    if region.name != NAME and AT_HOME.search(action):
+        raise ServiceError(
+            "UnsupportedOperation",
+            f"{region.name} has images and snapshots; the local region's instances are in {NAME}",
+        )
     wanted = protocol.parse_query(service, action, parameters)
     if wanted.get("DryRun"):
         raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")

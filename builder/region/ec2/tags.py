@@ -16,12 +16,15 @@ KINDS = {
     "aki": "image",
     "ari": "image",
     "i": "instance",
+    "import": "import-snapshot-task",
     "key": "key-pair",
     "sg": "security-group",
     "sgr": "security-group-rule",
+    "snap": "snapshot",
 }
 TABLES = {
     "i": ("instances", "InvalidInstanceID.NotFound"),
+    "import": ("import_tasks", "InvalidConversionTaskId"),
     "key": ("key_pairs", "InvalidKeyPair.NotFound"),
     "sg": ("security_groups", "InvalidGroup.NotFound"),
     "sgr": ("security_group_rules", "InvalidSecurityGroupRuleId.NotFound"),
@@ -83,6 +86,11 @@ def described_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
+def tags_in(described: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of what is described as EC2 does it."""
+    return {each["Key"]: each["Value"] for each in described.get("Tags", ())}
+
+
 def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
     """Each must be there and the caller's own."""
     resources = [str(each) for each in wanted["Resources"]]
@@ -90,6 +98,9 @@ def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
         prefix = each.partition("-")[0]
         if prefix not in KINDS:
             raise ServiceError("InvalidID", f"The ID '{each}' is not valid")
+        if prefix == "snap":
+            _check_snapshot(region, each)
+            continue
         if prefix not in TABLES:
             find_own_image(region, each)
             continue
@@ -97,6 +108,13 @@ def _check_resources(region: Region, wanted: Mapping[str, Any]) -> list[str]:
         if region.state.row(f"SELECT 1 FROM {table} WHERE id = ?", (each,)) is None:
             raise ServiceError(code, f"The {KINDS[prefix].replace('-', ' ')} ID '{each}' does not exist")
     return resources
+
+
+def _check_snapshot(region: Region, snapshot_id: str) -> None:
+    query = "SELECT owner FROM snapshots WHERE id = ? AND region = ?"
+    row = region.state.row(query, (snapshot_id, region.name))
+    if row is None or row["owner"] != region.account:
+        raise ServiceError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
 
 
 def create_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +147,12 @@ def delete_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_tags(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    rows = region.state.rows("SELECT resource, key, value FROM tags ORDER BY resource, key")
+    rows = region.state.rows(
+        "SELECT resource, key, value FROM tags WHERE resource NOT LIKE 'parameter-%' AND resource NOT IN ("
+        "SELECT id FROM images WHERE region <> ?1 UNION SELECT id FROM snapshots WHERE region <> ?1 "
+        "UNION SELECT id FROM import_tasks WHERE region <> ?1) ORDER BY resource, key",
+        (region.name,),
+    )
     values = {
         "key": lambda row: [row["key"]],
         "value": lambda row: [row["value"]],

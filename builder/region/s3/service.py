@@ -66,6 +66,13 @@ def split_path(path: str, host: str) -> tuple[str, str]:
     return unquote(bucket), unquote(key)
 
 
+def operation_of(method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
+    """The operation that a request stands for."""
+    bucket, key = split_path(path, headers.get("Host", ""))
+    depth = 0 if not bucket else 1 if not key else 2
+    return protocol.s3_operation(method, depth, protocol.Parameters(query), headers)
+
+
 def serve(
     *,
     state: State,

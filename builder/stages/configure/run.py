@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import RecipeError
+from builder.formats import grub_cfg
 from builder.formats.fstab import parse_fstab
 from builder.formats.menu_lst import Entry, Menu, format_menu
 from builder.host import tree_files
 from builder.host.layers import commit_layer, root_tree
-from builder.stages.configure import ssh, units
-from builder.stages.configure.network import network_files
+from builder.stages.configure import disk, ssh, units
+from builder.stages.configure.network import INTERFACES, PREDICTABLE, network_files
 from builder.stages.configure.spec import BootSpec, ConfigureSpec, UserKeys
 from builder.stages.contract import Result, StageContext
 
@@ -36,6 +37,8 @@ def run(spec: ConfigureSpec, context: StageContext) -> Result:
         set_time_and_language(tree.path, spec)
         write_fstab(tree.path, spec.fstab)
         write_menu(tree.path, spec.boot, kernel["vmlinuz"], kernel["initrd"])
+        if spec.hvm is not None:
+            disk.configure_disk(tree.path, spec.hvm)
         needed += configure_network(tree.path, spec, found)
         needed += configure_ssh(tree.path, spec, found)
         needed += console_units(tree.path, spec.boot.command_line)
@@ -84,19 +87,21 @@ def write_fstab(tree: Path, text: str) -> None:
 
 def write_menu(tree: Path, boot: BootSpec, vmlinuz: str, initrd: str) -> None:
     """The menu that the loader reads; one entry."""
-    entry = Entry(
-        title=boot.title,
-        root=boot.grub_root,
-        kernel=vmlinuz,
-        arguments=f"root={boot.root_device} {boot.command_line}",
-        initrd=initrd,
-    )
-    tree_files.write(tree, boot.menu, format_menu(Menu(entries=(entry,))).encode())
+    arguments = f"root={boot.root_device} {boot.command_line}"
+    if boot.loader == "grub2":
+        uuid = boot.root_device.removeprefix("UUID=")
+        chosen = grub_cfg.Entry(title=boot.title, uuid=uuid, kernel=vmlinuz, arguments=arguments, initrd=initrd)
+        text = grub_cfg.format_grub_cfg(grub_cfg.Config(entries=(chosen,)))
+    else:
+        entry = Entry(title=boot.title, root=boot.grub_root, kernel=vmlinuz, arguments=arguments, initrd=initrd)
+        text = format_menu(Menu(entries=(entry,)))
+    tree_files.write(tree, boot.menu, text.encode())
 
 
 def configure_network(tree: Path, spec: ConfigureSpec, found: Mapping[str, str]) -> list[str]:
     """Files of the renderer, the host name, names of hosts; the units that this needs."""
-    for file in network_files(spec.network, spec.boot.command_line):
+    interfaces = PREDICTABLE if spec.hvm is not None else INTERFACES
+    for file in network_files(spec.network, spec.boot.command_line, interfaces):
         tree_files.write(tree, file.path, file.text.encode(), mode=file.mode)
     hostname = spec.network.hostname
     if not tree_files.exists(tree, "/etc/hosts") or hostname:

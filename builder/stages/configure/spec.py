@@ -6,6 +6,8 @@ Field names are those of the recipe, since `plan` shows what changed by these na
 from dataclasses import dataclass
 from typing import ClassVar
 
+from builder.canonical import later
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
@@ -32,13 +34,15 @@ class UserKeys:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootSpec:
     root_device: str
-    """As the guest's kernel names it: /dev/xvda1."""
+    """As the guest's kernel names it, /dev/xvda1, or UUID=... on a disk with partitions."""
     command_line: str
     menu: str
-    """Where the loader looks: /boot/grub/menu.lst."""
+    """Where the loader looks: /boot/grub/menu.lst, or grub.cfg beside it."""
     grub_root: str
-    """(hd0) for an unpartitioned image."""
+    """(hd0) for an unpartitioned image; "" where GRUB 2 finds the root by its UUID."""
     title: str
+    loader: str = later("pv-grub")
+    """pv-grub or grub2: whose language the menu is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,16 @@ class ServicesSpec:
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HvmSpec:
+    """What a disk with partitions needs that an image without has not."""
+
+    ephemeral: bool
+    """The instance type has NVMe disks of the instance store: the first becomes a file system, at /mnt."""
+    definition: str
+    """Digest of the files for it that the stage ships."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +79,4 @@ class ConfigureSpec:
     source_epoch: int
     definition: str = ""
     """Digest of the stage's own units and scripts (builder/stages/data.py)."""
+    hvm: HvmSpec | None = later(None)

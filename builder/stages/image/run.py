@@ -1,4 +1,6 @@
-"""The tree as an unpartitioned ext3 or ext4 image: `mke2fs -d`, no root, no loop device, equal bytes each time."""
+"""The tree as an ext3 or ext4 file system, alone or on a disk with partitions: `mke2fs -d`, no root, no loop device,
+equal bytes each time.
+"""
 
 import hashlib
 import os
@@ -8,10 +10,13 @@ from pathlib import Path
 from builder.errors import BuilderError
 from builder.formats.blocks import ZERO, block_digests, format_blocks
 from builder.host import ext_image, process
+from builder.host.ext_image import Place
 from builder.host.ext_size import MIB, Usage, inode_count, measure, size_for
 from builder.host.layers import root_tree
 from builder.stages.contract import Result, StageContext
-from builder.stages.image.spec import ImageSpec
+from builder.stages.image.disk import OVERHEAD, Layout, lay_out, size_of_disk, write_around
+from builder.stages.image.grub import Loader, make_loader
+from builder.stages.image.spec import DiskSpec, ImageSpec
 
 LARGEST = 10 * 1024**3
 """EC2's limit for an instance-store root, inclusive."""
@@ -23,16 +28,22 @@ def run(spec: ImageSpec, context: StageContext) -> Result:
     """Write `disk.raw`, sparse, and `blocks`. Equal trees and specs give equal bytes, whoever runs this where."""
     process.require("mke2fs", "e2fsprogs")
     image = context.output / "disk.raw"
+    loader = _make_loader(spec, spec.disk, context) if spec.disk else None
     with root_tree(context, writable=False) as tree:
         usage = measure(tree.path)
-        size = spec.size or size_for(usage, spec.free, spec.inode_size)
-        _require_size(spec, size)
+        layout = _layout(spec, spec.disk, usage) if spec.disk else None
+        size = layout.size if layout else spec.size or size_for(usage, spec.free, spec.inode_size)
+        if layout is None:
+            _require_size(spec, size)
+        place = layout.place(image) if layout else Place(file=image)
         with image.open("wb") as file:
             file.truncate(size)
-        _make_file_system(spec, usage, size, tree.path, image)
+        _make_file_system(spec, usage, place, tree.path)
         root = tree.path.stat()
-    counts = ext_image.counts(image)
-    _set_times(spec, image, root, used_inodes=ext_image.used_inodes(counts))
+    counts = ext_image.counts(place)
+    _set_times(spec, place, root, used_inodes=ext_image.used_inodes(counts))
+    if spec.disk and layout and loader:
+        write_around(spec.disk, layout, loader, image, spec.source_epoch)
     digests = _write_blocks(image, context)
     return {
         "size": size,
@@ -40,6 +51,20 @@ def run(spec: ImageSpec, context: StageContext) -> Result:
         "zero_blocks": digests.count(ZERO),
         "digests": {"blocks": hashlib.sha256(format_blocks(digests)).hexdigest()},
     }
+
+
+def _make_loader(spec: ImageSpec, disk: DiskSpec, context: StageContext) -> Loader:
+    """In a tree of its own: a program that runs there must leave no trace in the image."""
+    work = context.scratch / "loader"
+    work.mkdir()
+    with root_tree(context, writable=True) as tree:
+        return make_loader(tree.path, disk, spec.uuid, work)
+
+
+def _layout(spec: ImageSpec, disk: DiskSpec, usage: Usage) -> Layout:
+    return lay_out(
+        disk, size_of_disk((spec.size - OVERHEAD) if spec.size else size_for(usage, spec.free, spec.inode_size))
+    )
 
 
 def _require_size(spec: ImageSpec, size: int) -> None:
@@ -50,11 +75,12 @@ def _require_size(spec: ImageSpec, size: int) -> None:
         )
 
 
-def _make_file_system(spec: ImageSpec, usage: Usage, size: int, tree: Path, image: Path) -> None:
+def _make_file_system(spec: ImageSpec, usage: Usage, place: Place, tree: Path) -> None:
     environment = ext_image.environment(_CONFIGURATION, spec.source_epoch)
+    size = place.size or place.file.stat().st_size
     inodes = inode_count(usage, size)
     try:
-        ext_image.make_file_system(spec, inodes=inodes, tree=tree, image=image, environment=environment)
+        ext_image.make_file_system(spec, inodes=inodes, tree=tree, place=place, environment=environment)
     except ext_image.DoesNotFit as error:
         needed = size_for(usage, 0, spec.inode_size)
         raise BuilderError(
@@ -64,11 +90,11 @@ def _make_file_system(spec: ImageSpec, usage: Usage, size: int, tree: Path, imag
         ) from None
 
 
-def _set_times(spec: ImageSpec, image: Path, root: os.stat_result, *, used_inodes: int) -> None:
+def _set_times(spec: ImageSpec, place: Place, root: os.stat_result, *, used_inodes: int) -> None:
     mode, owner = stat.S_IMODE(root.st_mode), (root.st_uid, root.st_gid)
     lines = ext_image.root_script(mode=mode, owner=owner)
     lines += ext_image.times_script(epoch=spec.source_epoch, inode_size=spec.inode_size, used_inodes=used_inodes)
-    ext_image.run_debugfs(image, lines, ext_image.environment(_CONFIGURATION, spec.source_epoch))
+    ext_image.run_debugfs(place, lines, ext_image.environment(_CONFIGURATION, spec.source_epoch))
 
 
 def _write_blocks(image: Path, context: StageContext) -> list[str]:

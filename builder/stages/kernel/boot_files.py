@@ -44,9 +44,12 @@ def find_kernel(tree: Path, version: str) -> str:
 def readable_kernel(tree: Path, version: str, payloads: tuple[str, ...]) -> tuple[str, str]:
     """The kernel file that the boot menu is to name, and what its payload was repacked from ("" if it was not).
 
-    A loader that does not read the packaged payload gets the ELF file itself, gzip'd, beside it.
+    A loader that does not read the packaged payload gets the ELF file itself, gzip'd, beside it. One that reads none
+    (GRUB 2 on a PC) starts the kernel's own unpacking: that kernel is left as it is.
     """
     path = find_kernel(tree, version)
+    if not payloads:
+        return path, ""
     kernel = bzimage.parse_kernel(tree_files.read(tree, path) or b"")
     if kernel.compression in payloads:
         return path, ""

@@ -25,5 +25,6 @@ class KernelSpec:
     modules: tuple[str, ...]
     """What the initrd must hold (built into the kernel counts)."""
     payloads: tuple[str, ...]
-    """Compressions that the loader reads; any other is repacked to gzip beside the packaged file."""
+    """Compressions that the loader reads; any other is repacked to gzip beside the packaged file. None: it reads none,
+    and lets the kernel unpack itself."""
     source_epoch: int

@@ -1,7 +1,7 @@
 """Asks dnf what a set of names needs. A program of its own: it runs confined, with the distribution's own Python.
 
-A question comes as JSON on stdin: architecture (RPM's word), release, packages, kernel_packages. The answer goes as
-JSON to stdout: `{"packages": [...], "kernel_packages": [...]}` or `{"refused": {...}}`.
+A question comes as JSON on stdin: architecture (RPM's word), release, packages, kernel_packages, hvm_packages. The
+answer goes as JSON to stdout: a list of packages for each of these three, or `{"refused": {...}}`.
 """
 
 import difflib
@@ -35,20 +35,24 @@ def main() -> None:
 
 
 def ask(base: Any, question: dict[str, Any]) -> dict[str, Any]:
-    """Resolve the packages, then what the kernel adds to exactly these."""
+    """Resolve the packages, then what the kernel adds to exactly these, then what the loader of hvm adds to both."""
     base.read_all_repos()
     for repository in base.repos.iter_enabled():
         repository._repo.expire()  # a lock is made of what is there now
     base.fill_sack(load_system_repo=False)
     base.read_comps()
-    first = resolve(base, question["packages"])
-    base.reset(goal=True)
-    both = resolve(base, [*(str(package) for package in first), *question["kernel_packages"]])
-    base.download_packages(both)
-    before = {str(package) for package in first}
+    groups = ("packages", "kernel_packages", "hvm_packages")
+    found: list[Any] = []
+    group_of: dict[str, str] = {}
+    for group in groups:
+        if question[group]:
+            found = resolve(base, [*(str(package) for package in found), *question[group]])
+            base.reset(goal=True)
+        for package in found:
+            group_of.setdefault(str(package), group)
+    base.download_packages(found)
     return {
-        "packages": sorted((pinned(each) for each in both if str(each) in before), key=order),
-        "kernel_packages": sorted((pinned(each) for each in both if str(each) not in before), key=order),
+        group: sorted((pinned(each) for each in found if group_of[str(each)] == group), key=order) for group in groups
     }
 
 

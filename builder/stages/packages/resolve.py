@@ -26,6 +26,7 @@ def run(spec: ResolveSpec, context: StageContext) -> Result:
         "release": spec.release,
         "packages": spec.packages,
         "kernel_packages": spec.kernel_packages,
+        "hvm_packages": spec.hvm_packages,
     }
     with dnf.repositories(context, spec.repositories, excludes=spec.excludes) as found:
         binds = [
@@ -63,7 +64,8 @@ def _refusal(refused: dict[str, Any], said: str, spec: ResolveSpec) -> BuilderEr
 def _unknown(missing: list[dict[str, Any]], spec: ResolveSpec) -> RecipeError:
     lines = []
     for each in missing:
-        place = "the kernel's packages" if each["name"] in spec.kernel_packages else "distribution.packages"
+        ours = {**dict.fromkeys(spec.kernel_packages, "packages"), **dict.fromkeys(spec.hvm_packages, "hvm.packages")}
+        place = f"the kernel's {ours[each['name']]}" if each["name"] in ours else "distribution.packages"
         excluded = " (it is in distribution.excludes)" if each["name"] in spec.excludes else ""
         lines.append(f'{place}: no repository has "{each["name"]}"{excluded}')
     near = [name for each in missing for name in each["near"]]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from builder.canonical import later
 from builder.stages.values import LockedPackage, PackageSource
 
 
@@ -23,8 +24,9 @@ class PackagesSpec:
 class ResolveSpec:
     """What `lock` asks of dnf; run like a step, its result is not stored.
 
-    Result: `{"packages": [...], "kernel_packages": [...]}`, each a list of LockedPackage as plain data, sorted by
-    name and architecture; `kernel_packages` is what the kernel adds to the closure of `packages`.
+    Result: `{"packages": [...], "kernel_packages": [...], "hvm_packages": [...]}`, each a list of LockedPackage as
+    plain data, sorted by name and architecture; `kernel_packages` is what the kernel adds to the closure of
+    `packages`, and `hvm_packages` what the boot loader of hvm adds to both.
     """
 
     VERSION: ClassVar[int] = 1
@@ -35,3 +37,4 @@ class ResolveSpec:
     packages: tuple[str, ...]
     kernel_packages: tuple[str, ...]
     excludes: tuple[str, ...]
+    hvm_packages: tuple[str, ...] = later(())

@@ -1,14 +1,16 @@
 """Finds the AMI by its key tag, or registers it; the tag travels in the call itself."""
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from builder.cloud import ec2, session
-from builder.cloud.errors import Client, aws_command
+from builder.cloud.errors import Client, aws_command, refused_with
 from builder.errors import RegionError
 from builder.stages.contract import Result, StageContext
-from builder.stages.register.spec import RegisterSpec
+from builder.stages.register import rules
+from builder.stages.register.spec import RegisterSpec, RootVolume
 
 _LOOKS = 6
 """How often a name that is taken is looked up: what EC2 refuses as a duplicate, its reads may not show yet."""
@@ -20,9 +22,9 @@ def run(spec: RegisterSpec, context: StageContext) -> Result:
     image = ec2.images_by_key(client, [context.key]).get(context.key)
     if image is not None:
         return _result(image, found=True)
-    location = context.input("upload").result["location"]
+    asked = _asked(spec, context)
     try:
-        image_id, found = ec2.register_image(client, request(spec, context.key, location)), False
+        image_id, found = _registered(client, asked), False
     except ec2.NameTaken:
         image_id, found = taken_by(client, spec.name, context.key).id, True
     context.progress("register", 0, 1, "AMIs")
@@ -31,8 +33,30 @@ def run(spec: RegisterSpec, context: StageContext) -> Result:
     return _result(image, found=found)
 
 
-def request(spec: RegisterSpec, key: str, location: str) -> dict[str, Any]:
-    """The RegisterImage call: only the fields that apply."""
+def _asked(spec: RegisterSpec, context: StageContext) -> dict[str, Any]:
+    """The call, for a bundle or for a snapshot; RecipeError for what EC2 would refuse of it."""
+    if spec.volume is None:
+        rules.refuse(spec)
+        return request(spec, context.key, context.input("upload").result["location"])
+    made = context.input("snapshot").result
+    rules.refuse(spec, snapshot_size=made["volume_size"])
+    return request(spec, context.key, snapshot=made["snapshot_id"])
+
+
+def _registered(client: Client, asked: Mapping[str, Any]) -> str:
+    """The id of the new AMI. A snapshot that was completed a moment ago may not be seen everywhere yet."""
+    for pause in itertools.islice(ec2.pauses(), _LOOKS):
+        try:
+            return ec2.register_image(client, asked)
+        except RegionError as error:
+            if refused_with(error) != "InvalidSnapshot.NotFound":
+                raise
+        time.sleep(pause)
+    return ec2.register_image(client, asked)
+
+
+def request(spec: RegisterSpec, key: str, location: str = "", *, snapshot: str = "") -> dict[str, Any]:
+    """The RegisterImage call: only the fields that apply. Either a bundle's manifest or a snapshot is given."""
     tags = {**dict(spec.tags), "Name": spec.name, ec2.KEY_TAG: key}
     asked: dict[str, Any] = {
         "Name": spec.name,
@@ -44,13 +68,34 @@ def request(spec: RegisterSpec, key: str, location: str) -> dict[str, Any]:
         "RamdiskId": spec.ramdisk_id,
         "RootDeviceName": spec.root_device_name,
         "BlockDeviceMappings": [
-            {"DeviceName": device, "VirtualName": virtual} for device, virtual in spec.block_device_mappings
+            *([_root(spec.root_device_name, spec.volume, snapshot)] if spec.volume else []),
+            *({"DeviceName": device, "VirtualName": virtual} for device, virtual in spec.block_device_mappings),
         ],
+        "EnaSupport": spec.ena,
+        "SriovNetSupport": spec.sriov,
+        "BootMode": spec.boot_mode,
+        "ImdsSupport": spec.imds,
+        "TpmSupport": spec.tpm,
+        "UefiData": spec.uefi_data,
+        "BillingProducts": list(spec.billing_products),
         "TagSpecifications": [
             {"ResourceType": "image", "Tags": [{"Key": name, "Value": tags[name]} for name in sorted(tags)]}
         ],
     }
     return {name: value for name, value in asked.items() if value}
+
+
+def _root(device: str, volume: RootVolume, snapshot: str) -> dict[str, Any]:
+    """The mapping of the root. No encryption: EC2 refuses the field where there is a snapshot, which decides it."""
+    ebs: dict[str, Any] = {
+        "SnapshotId": snapshot,
+        "VolumeType": volume.type,
+        "VolumeSize": volume.size,
+        "Iops": volume.iops,
+        "Throughput": volume.throughput,
+    }
+    given = {name: value for name, value in ebs.items() if value}
+    return {"DeviceName": device, "Ebs": {**given, "DeleteOnTermination": volume.delete_on_termination}}
 
 
 def taken_by(client: Client, name: str, key: str, *, sleep: Callable[[float], None] = time.sleep) -> ec2.Image:

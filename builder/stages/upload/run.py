@@ -1,10 +1,10 @@
 """Puts a bundle into S3, below a prefix that is its own."""
 
 from builder.bundles import send
-from builder.cloud import buckets, session, sts
+from builder.cloud import buckets, session
 from builder.cloud.s3 import Bucket
-from builder.errors import RegionError
-from builder.stages.contract import Result, StageContext, Surroundings
+from builder.stages.account import refuse_other_account
+from builder.stages.contract import Result, StageContext
 from builder.stages.upload.spec import UploadSpec
 
 
@@ -15,7 +15,7 @@ def run(spec: UploadSpec, context: StageContext) -> Result:
     """
     bundle = context.input("bundle")
     prefix = f"{spec.prefix}/{bundle.result['ciphertext_sha256'][:12]}"
-    refuse_other_account(spec, context.surroundings)
+    refuse_other_account(spec.account, spec.region, context.surroundings, "bundle")
     bucket = Bucket(
         client=session.client("s3", context.surroundings, spec.region), name=spec.bucket, account=spec.account
     )
@@ -37,15 +37,3 @@ def run(spec: UploadSpec, context: StageContext) -> Result:
         "sent": done.sent,
         "kept": done.kept,
     }
-
-
-def refuse_other_account(spec: UploadSpec, surroundings: Surroundings) -> None:
-    """RegionError when AWS's credentials are not of the bundle's account: EC2 registers one's own bundles only.
-
-    Asked before a bucket is made for it. An endpoint that is not AWS's may know nothing of accounts.
-    """
-    if surroundings.endpoint_url is None and (found := sts.account(surroundings, spec.region)) != spec.account:
-        raise RegionError(
-            f"your credentials are of the account {found}, and the bundle is for {spec.account}",
-            hint="choose others with --profile, or correct bundle.account in the recipe, or EC2_USER",
-        )

@@ -2,14 +2,16 @@
 
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from builder.formats.menu_lst import Menu, parse_menu
+from builder.formats import grub_cfg, menu_lst
 from builder.host import process
+from builder.host.ext_image import Place
+from builder.stages.verify.disk_facts import DiskFacts
 
 LARGEST = 512 * 1024**2
 """No larger file of an image is read into memory, and of /etc none above a MiB."""
@@ -43,6 +45,8 @@ class Facts:
     files: Mapping[str, File]
     """All of /etc and what it refers to, by path; `find` follows links."""
     modules_builtin: str = ""
+    disk: DiskFacts | None = None
+    """None when the image is one file system."""
 
     def find(self, path: str) -> File | None:
         """What the guest finds at `path`: a link is followed as far as it leads to files that were read."""
@@ -59,15 +63,18 @@ class Facts:
         return None if found is None or not stat.S_ISREG(found.mode) else found.data.decode(errors="replace")
 
 
-def check_filesystem(image: Path) -> str:
-    """What e2fsck says against an image, "" if nothing. Changes nothing."""
-    done = process.run(["e2fsck", "-f", "-n", image], capture=True, check=False)
+def check_filesystem(image: Path, offset: int = 0) -> str:
+    """What e2fsck says against the file system at `offset` of an image, "" if nothing. Changes nothing."""
+    device = Place(file=image, offset=offset).device
+    done = process.run(["e2fsck", "-f", "-n", device], capture=True, check=False)
     said = done.stdout.decode(errors="replace").strip()[-2000:]
     return "" if done.returncode == 0 else said or f"e2fsck ended with {done.returncode}"
 
 
-def read_facts(handle: Any, device: str, *, menu: str, complaints: str, scratch: Path) -> Facts:
-    """Read an image that is a drive of a launched guestfs handle. Every call costs: /etc comes as one tar."""
+def read_facts(
+    handle: Any, device: str, *, menu: str, complaints: str, scratch: Path, disk: DiskFacts | None = None
+) -> Facts:
+    """Read a file system of a launched guestfs handle. Every call costs: /etc comes as one tar."""
     superblock = handle.tune2fs_l(device)
     handle.mount_ro(device, "/")
     try:
@@ -75,7 +82,7 @@ def read_facts(handle: Any, device: str, *, menu: str, complaints: str, scratch:
         reader = _Reader(handle, files, scratch / "file")
         for path in (menu, _INIT, "/var/lib/systemd/random-seed"):
             reader.read(path)
-        for entry in _parsed(files.get(menu)).entries[:_MENU_ENTRIES]:
+        for entry in _entries(files.get(menu), grub2=disk is not None)[:_MENU_ENTRIES]:
             reader.read(entry.kernel)
             reader.read(entry.initrd)
         for home in homes(files.get("/etc/passwd")):
@@ -91,6 +98,7 @@ def read_facts(handle: Any, device: str, *, menu: str, complaints: str, scratch:
         complaints=complaints,
         files=files,
         modules_builtin=b"\n".join(builtin).decode(errors="replace"),
+        disk=disk,
     )
 
 
@@ -101,10 +109,11 @@ def homes(passwd: File | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(home for home in found if home.startswith("/")))
 
 
-def _parsed(menu: File | None) -> Menu:
+def _entries(menu: File | None, *, grub2: bool) -> Sequence[menu_lst.Entry | grub_cfg.Entry]:
+    text = (menu.data if menu else b"").decode(errors="replace")
     with suppress(ValueError):
-        return parse_menu((menu.data if menu else b"").decode(errors="replace"))
-    return Menu(entries=())
+        return grub_cfg.parse_grub_cfg(text).entries if grub2 else menu_lst.parse_menu(text).entries
+    return ()
 
 
 def _joined(link: str, target: str) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from builder.errors import BuilderError
-from builder.formats import bzimage, initrd
+from builder.formats import bzimage, grub_cfg, initrd, menu_lst
 from builder.formats.fstab import parse_fstab
-from builder.formats.menu_lst import Entry, parse_menu
 from builder.host import zstd
+from builder.stages.verify import disk_rules
 from builder.stages.verify.facts import Facts, homes
 from builder.stages.verify.spec import VerifySpec
 
@@ -47,11 +47,16 @@ Wrong = tuple[str, str, str]
 Rule = Callable[[VerifySpec, Facts], Iterator[Wrong]]
 
 
+def rules_for(spec: VerifySpec) -> dict[str, Rule]:
+    """The rules that an image is held against, by their ids."""
+    return RULES if spec.disk is None else {**RULES, **disk_rules.RULES}
+
+
 def judge(spec: VerifySpec, facts: Facts) -> tuple[Finding, ...]:
     """Everything that is wrong with an image, by rule, in the rules' order."""
     found = [
         Finding(id=name, path=path, why=why, remedy=remedy)
-        for name, rule in RULES.items()
+        for name, rule in rules_for(spec).items()
         for path, why, remedy in rule(spec, facts)
     ]
     found += [
@@ -129,7 +134,7 @@ def boot_menu(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
         yield spec.menu, "there is no boot menu, and the loader looks nowhere else", remedy
         return
     try:
-        chosen = parse_menu(text).chosen
+        chosen = menu_lst.parse_menu(text).chosen
     except ValueError as error:
         yield spec.menu, str(error), remedy
         return
@@ -320,9 +325,10 @@ def _feature(word: str) -> str:
     return {"extents": "extent"}.get(word, word)
 
 
-def _chosen(spec: VerifySpec, facts: Facts) -> Entry | None:
+def _chosen(spec: VerifySpec, facts: Facts) -> menu_lst.Entry | grub_cfg.Entry | None:
+    text = facts.text(spec.menu) or ""
     try:
-        return parse_menu(facts.text(spec.menu) or "").chosen
+        return grub_cfg.parse_grub_cfg(text).chosen if spec.disk else menu_lst.parse_menu(text).chosen
     except ValueError:
         return None
 

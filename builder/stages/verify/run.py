@@ -1,25 +1,25 @@
 """Look into a finished image, read-only, and stop it here if it could not boot or must not be let loose."""
 
 import json
+from pathlib import Path
 
 from builder.canonical import to_plain
 from builder.errors import BuilderError
 from builder.host import appliance
 from builder.stages.contract import Result, StageContext
-from builder.stages.verify.facts import check_filesystem, read_facts
-from builder.stages.verify.rules import RULES, Finding, judge
+from builder.stages.verify.disk_facts import read_disk, with_esp
+from builder.stages.verify.facts import Facts, check_filesystem, read_facts
+from builder.stages.verify.rules import Finding, judge, rules_for
 from builder.stages.verify.spec import VerifySpec
 
 
 def run(spec: VerifySpec, context: StageContext) -> Result:
     """Write `report.json`. BuilderError with every finding if one of them is an error."""
     image = context.input("image").path / "disk.raw"
-    complaints = check_filesystem(image)
     cache = context.surroundings.cache / "appliance"
-    with appliance.opened([image], cache=cache, scratch=context.scratch) as handle:
-        facts = read_facts(handle, "/dev/sda", menu=spec.menu, complaints=complaints, scratch=context.scratch)
+    facts = look(image, menu=spec.menu, partitioned=spec.disk is not None, cache=cache, scratch=context.scratch)
     findings = judge(spec, facts)
-    report = {"findings": to_plain(findings), "checks": held(findings)}
+    report = {"findings": to_plain(findings), "checks": held(spec, findings)}
     (context.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     for finding in findings:
         if finding.severity == "warning":
@@ -30,10 +30,26 @@ def run(spec: VerifySpec, context: StageContext) -> Result:
     return report
 
 
-def held(findings: tuple[Finding, ...]) -> list[str]:
+def look(image: Path, *, menu: str, partitioned: bool, cache: Path, scratch: Path) -> Facts:
+    """All that the rules ask of an image. BuilderError for a disk on which no root can be found to look into."""
+    disk = read_disk(image) if partitioned else None
+    root = disk.root if disk else None
+    if disk and not root:
+        raise BuilderError(
+            f"there are no partitions to look into: {disk.problem or 'none is a root'}",
+            hint="build the image step again: ami-factory build RECIPE --rebuild image",
+        )
+    complaints = check_filesystem(image, root.offset if root else 0)
+    with appliance.opened([image], cache=cache, scratch=scratch) as handle:
+        disk = with_esp(disk, handle, "/dev/sda") if disk else None
+        device = f"/dev/sda{root.number}" if root else "/dev/sda"
+        return read_facts(handle, device, menu=menu, complaints=complaints, scratch=scratch, disk=disk)
+
+
+def held(spec: VerifySpec, findings: tuple[Finding, ...]) -> list[str]:
     """The ids of the rules that nothing was found against."""
     broken = {finding.id for finding in findings}
-    return [name for name in RULES if name not in broken]
+    return [name for name in rules_for(spec) if name not in broken]
 
 
 def refusal(errors: list[Finding]) -> BuilderError:

@@ -3,6 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from builder.canonical import later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskWanted:
+    """What must hold of a disk with partitions."""
+
+    boot_mode: str
+    """legacy-bios, uefi or uefi-preferred: which firmware has to find a boot loader."""
+    root: str
+    """UUID of the root file system."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySpec:
@@ -26,3 +38,5 @@ class VerifySpec:
     features: str
     pv_note: str = ""
     """Why this kernel cannot boot paravirtual, when that is known (32-bit, Linux 5.9 or newer): a warning."""
+    disk: DiskWanted | None = later(None)
+    """None: the image is one file system, which PV-GRUB boots."""

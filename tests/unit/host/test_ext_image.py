@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from builder.host.ext_image import mke2fs_command, root_script, times_script
+from builder.host.ext_image import Place, mke2fs_command, root_script, times_script
 from builder.stages.image.spec import ImageSpec
 
 SPEC = ImageSpec(
@@ -19,12 +19,22 @@ SPEC = ImageSpec(
 
 
 def test_the_command_of_mke2fs() -> None:
-    assert mke2fs_command(SPEC, inodes=5000, tree=Path("/tree"), image=Path("/disk.raw")) == [
+    assert mke2fs_command(SPEC, inodes=5000, tree=Path("/tree"), place=Place(file=Path("/disk.raw"))) == [
         "mke2fs", "-q", "-F", "-t", "ext3", "-O", "^64bit", "-b", "4096", "-I", "128", "-N", "5000", "-m", "1",
         "-L", "root", "-U", "6f0a9a4e-2e0e-4c55-9d2a-0b9b6d3c2a11",
         "-E", f"hash_seed={SPEC.hash_seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
         "-d", Path("/tree"), Path("/disk.raw"),
     ]  # fmt: skip
+
+
+def test_a_partition_is_a_place_in_the_file() -> None:
+    place = Place(file=Path("/disk.raw"), offset=67108864, size=8 * 1024**2)
+    command = mke2fs_command(SPEC, inodes=5000, tree=Path("/tree"), place=place)
+    assert command[-5:] == [
+        f"hash_seed={SPEC.hash_seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard,offset=67108864",
+        "-d", Path("/tree"), Path("/disk.raw"), "8192k",
+    ]  # fmt: skip
+    assert place.device == "/disk.raw?offset=67108864"
 
 
 def test_the_root_directory_as_debugfs_is_told() -> None:

@@ -27,17 +27,34 @@ def test_variants_in_the_order_of_the_recipe() -> None:
     ("picked", "said", "hint"),
     [
         pytest.param(
-            Selection(virtualization=("hvm",)), "virtualization hvm: not built yet", 'virtualization = ["pv"]', id="hvm"
-        ),
-        pytest.param(
             Selection(architectures=("i386",), instance_types=("m1.large",)),
-            "m1.large cannot run i386",
-            "it runs x86_64",
+            "m1.large cannot run i386 (it runs x86_64)",
+            "choose a type for pv images, such as --instance-type m1.small",
             id="32 bits on a large one",
         ),
-        pytest.param(Selection(instance_types=("i2.xlarge",)), "i2.xlarge cannot run pv images", "hvm", id="hvm only"),
         pytest.param(
-            Selection(instance_types=("m4.large",)), "m4.large boots from EBS only", "", id="no instance store"
+            Selection(instance_types=("m1.small", "i2.xlarge")),
+            "i2.xlarge does not offer pv (it offers hvm)",
+            "--instance-type m1.small",
+            id="one of several that the command line picked",
+        ),
+        pytest.param(
+            Selection(instance_types=("t1.micro",)),
+            "t1.micro cannot start from the instance store, where pv AMIs are, only from EBS",
+            "",
+            id="no instance store",
+        ),
+        pytest.param(
+            Selection(instance_types=("m1.small",), virtualization=("hvm",)),
+            "m1.small has its disks at places (sda2, sda3)",
+            "--instance-type t3.micro",
+            id="disks where partitions would be",
+        ),
+        pytest.param(
+            Selection(architectures=("i386",), virtualization=("hvm",)),
+            "no instance type for hvm images of i386: m1.small has its disks",
+            "--instance-type t2.micro",
+            id="a virtualization that none of the recipe's types has",
         ),
         pytest.param(
             Selection(instance_types=("m1.smal",)), '"m1.smal" is not an instance type', "", id="no such type"

@@ -113,5 +113,6 @@ def test_state_directories_are_the_owners_own(tmp_path: Path) -> None:
     State(tmp_path / "state")
     assert {each.name: each.stat().st_mode & 0o077 for each in (tmp_path / "state").iterdir() if each.is_dir()} == {
         "blobs": 0,
+        "disks": 0,
         "incoming": 0,
     }

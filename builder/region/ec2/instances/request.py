@@ -78,6 +78,8 @@ def find_image(region: Region, image_id: str) -> StoredImage:
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     if not found.may_be_launched_by(region.account):
         raise ServiceError("AuthFailure", f"Not authorized for images: [{image_id}]")
+    if found.state != "available":
+        raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is {found.state}, not available")
     return found
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
+from builder.canonical import to_plain
 from builder.cloud import session
-from builder.errors import RegionError
+from builder.errors import RecipeError, RegionError
 from builder.stages.contract import Input
 from builder.stages.register import run as stage
-from builder.stages.register.spec import RegisterSpec
+from builder.stages.register.spec import RegisterSpec, RootVolume
+from builder.worker import from_plain
 from tests.support.stubs import stubbed_client
 from tests.support.workshop import stage_context
 
@@ -161,3 +163,117 @@ def test_the_key_tag_cannot_be_given_by_a_recipe() -> None:
     assert {"Key": "ami-factory:key", "Value": KEY} in stage.request(forged, KEY, LOCATION)["TagSpecifications"][0][
         "Tags"
     ]
+
+
+SNAPSHOT = "snap-0123456789abcdef0"
+OF_EBS = dataclasses.replace(
+    SPEC,
+    virtualization="hvm",
+    kernel_id="",
+    root_device_name="/dev/xvda",
+    block_device_mappings=(("/dev/sdb", "ephemeral0"),),
+    volume=RootVolume(type="gp3", size=16, iops=4000, throughput=500, delete_on_termination=False),
+    ena=True,
+    sriov="simple",
+    boot_mode="uefi",
+    imds="v2.0",
+    tpm="v2.0",
+    uefi_data="QU1aTlVFRkk=",
+    billing_products=("bp-6fa54006",),
+)
+REQUEST_OF_EBS = {
+    "Name": "web-1",
+    "Description": "A web server",
+    "Architecture": "x86_64",
+    "VirtualizationType": "hvm",
+    "RootDeviceName": "/dev/xvda",
+    "BlockDeviceMappings": [
+        {
+            "DeviceName": "/dev/xvda",
+            "Ebs": {
+                "SnapshotId": SNAPSHOT,
+                "VolumeType": "gp3",
+                "VolumeSize": 16,
+                "Iops": 4000,
+                "Throughput": 500,
+                "DeleteOnTermination": False,
+            },
+        },
+        {"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"},
+    ],
+    "EnaSupport": True,
+    "SriovNetSupport": "simple",
+    "BootMode": "uefi",
+    "ImdsSupport": "v2.0",
+    "TpmSupport": "v2.0",
+    "UefiData": "QU1aTlVFRkk=",
+    "BillingProducts": ["bp-6fa54006"],
+    "TagSpecifications": REQUEST["TagSpecifications"],
+}
+
+
+@pytest.fixture
+def go_ebs(tmp_path: Path) -> Callable[..., Any]:
+    made = Input(name="snapshot", path=tmp_path, result={"snapshot_id": SNAPSHOT, "volume_size": 8})
+    return lambda spec=OF_EBS: stage.run(spec, stage_context(tmp_path, made, key=KEY))
+
+
+def test_every_field_of_an_ami_of_ebs(ec2: Stubber, go_ebs: Callable[..., Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_response("register_image", {"ImageId": "ami-00000001"}, REQUEST_OF_EBS)
+    ec2.add_response("describe_images", {"Images": [answer()]}, BY_ID)
+    assert go_ebs() == result(found=False)
+
+
+def test_a_snapshot_that_is_not_seen_everywhere_yet(ec2: Stubber, go_ebs: Callable[..., Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    ec2.add_client_error("register_image", "InvalidSnapshot.NotFound", expected_params=REQUEST_OF_EBS)
+    ec2.add_response("register_image", {"ImageId": "ami-00000001"}, REQUEST_OF_EBS)
+    ec2.add_response("describe_images", {"Images": [answer()]}, BY_ID)
+    assert go_ebs() == result(found=False)
+
+
+def test_what_ec2_would_refuse_is_not_sent(ec2: Stubber, go_ebs: Callable[..., Any]) -> None:
+    ec2.add_response("describe_images", {"Images": []}, BY_KEY)
+    with pytest.raises(RecipeError, match="4 GiB are less than the 8 GiB of the snapshot"):
+        go_ebs(dataclasses.replace(OF_EBS, volume=RootVolume(size=4)))
+
+
+def test_the_smallest_ami_of_ebs() -> None:
+    bare = dataclasses.replace(
+        SPEC,
+        virtualization="hvm",
+        description="",
+        kernel_id="",
+        root_device_name="/dev/xvda",
+        block_device_mappings=(),
+        tags=(),
+        volume=RootVolume(),
+    )
+    assert stage.request(bare, KEY, snapshot=SNAPSHOT) == {
+        "Name": "web-1",
+        "Architecture": "x86_64",
+        "VirtualizationType": "hvm",
+        "RootDeviceName": "/dev/xvda",
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": "/dev/xvda",
+                "Ebs": {"SnapshotId": SNAPSHOT, "VolumeType": "gp3", "DeleteOnTermination": True},
+            }
+        ],
+        "TagSpecifications": [
+            {
+                "ResourceType": "image",
+                "Tags": [{"Key": "Name", "Value": "web-1"}, {"Key": "ami-factory:key", "Value": KEY}],
+            }
+        ],
+    }
+
+
+def test_a_spec_of_pv_says_nothing_of_what_came_later() -> None:
+    """So the keys of AMIs that were registered before stay what they are."""
+    later = {"volume", "ena", "sriov", "boot_mode", "imds", "tpm", "uefi_data", "billing_products"}
+    assert to_plain(SPEC).keys() == {field.name for field in dataclasses.fields(SPEC)} - later
+    assert to_plain(OF_EBS).keys() == {field.name for field in dataclasses.fields(SPEC)}
+    assert from_plain(RegisterSpec, to_plain(SPEC)) == SPEC
+    assert from_plain(RegisterSpec, to_plain(OF_EBS)) == OF_EBS

@@ -10,6 +10,7 @@ from botocore.stub import ANY, Stubber
 from builder.cloud import session
 from builder.errors import RegionError
 from builder.formats.bundle_manifest import BundleManifest, Part, format_manifest
+from builder.stages.account import refuse_other_account
 from builder.stages.contract import Input
 from builder.stages.upload import run as stage
 from builder.stages.upload.spec import UploadSpec
@@ -70,9 +71,9 @@ def test_credentials_of_another_account(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(session, "client", lambda *asked, client=client, **also: client)
         for account in ("123456789012", "210987654321"):
             stub.add_response("get_caller_identity", {"Account": account}, {})
-        stage.refuse_other_account(SPEC, of_aws)
+        refuse_other_account(SPEC.account, SPEC.region, of_aws, "bundle")
         with pytest.raises(RegionError) as caught:
-            stage.refuse_other_account(SPEC, of_aws)
+            refuse_other_account(SPEC.account, SPEC.region, of_aws, "bundle")
     assert caught.value.brief == "your credentials are of the account 210987654321, and the bundle is for 123456789012"
 
 

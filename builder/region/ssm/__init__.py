@@ -1,0 +1,1 @@
+"""Parameter Store of Systems Manager: where the ids of images are published."""
