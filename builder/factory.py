@@ -17,7 +17,7 @@ from builder.lock import Lock, asks, load_lock, lock_path, write_lock
 from builder.observe import Region, observe
 from builder.plan.compile import compile_plan, variants
 from builder.plan.decide import Action, Do, Observed, decide
-from builder.plan.specs import Made, Sources, Target
+from builder.plan.request import Made, Sources, Target
 from builder.plan.step import Plan, Step, step
 from builder.recipe.files import collect, find_source, script_text
 from builder.recipe.load import Loaded, load_recipe

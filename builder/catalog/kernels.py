@@ -1,7 +1,8 @@
 """Kernels: how an image boots, read from kernels/NAME.toml."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -75,9 +76,8 @@ class Kernel(Table):
 
     def packages_for(self, virtualization: str, architecture: str) -> tuple[str, ...]:
         """What the kernel (pv: of any kind of guest) or the loader of hvm is in; none if there is none."""
-        table = self.hvm.packages if virtualization == "hvm" else self.packages
-        by_architecture: dict[str, tuple[str, ...]] = {**table}
-        return by_architecture.get(architecture, ())
+        table: Mapping[Any, tuple[str, ...]] = self.hvm.packages if virtualization == "hvm" else self.packages
+        return table.get(architecture, ())
 
     def aki_in(self, region: str, architecture: str) -> str:
         """The kernel image that boots this kernel; RecipeError names the regions that have one."""

@@ -267,7 +267,7 @@ def build_one(
     from builder.cli.summary import build_report
 
     prepared = factory.prepare(path)
-    needs_region = until in ("", "upload", "register")
+    needs_region = until in ("", "upload", "snapshot", "register")
     region = factory.region(start=True) if needs_region else None
     if needs_region and not quiet:
         output.say(f"region: {factory.region_words()}")

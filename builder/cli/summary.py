@@ -41,6 +41,7 @@ def _images(
         result = dict(done[key].record.result) if key in done else dict(observed.get(key, {}))
         if not result.get("image_id"):
             continue
+        snapshot = _result_of(dict(step.inputs).get("snapshot", ""), done, store)
         found.append(
             {
                 "image_id": result["image_id"],
@@ -49,7 +50,8 @@ def _images(
                 "architecture": variant.architecture,
                 "instance_type": variant.instance_type,
                 "kernel_id": step.spec["kernel_id"],
-                "location": result.get("location", ""),
+                "location": "" if snapshot else result.get("location", ""),
+                "snapshot_id": snapshot.get("snapshot_id", ""),
                 "region": variant.region,
                 "key": key,
             }
@@ -57,9 +59,19 @@ def _images(
     return found
 
 
+def _result_of(key: str, done: Mapping[str, Object], store: LocalStore) -> Mapping[str, Any]:
+    """What a step said of its output; nothing for one that is not there, or none ("")."""
+    found = _finished(key, done, store) if key else None
+    return found.record.result if found else {}
+
+
+def _finished(key: str, done: Mapping[str, Object], store: LocalStore) -> Object | None:
+    return done.get(key) or (store.get(key) if store.has(key) else None)
+
+
 def _step_report(action: Action, done: Mapping[str, Object], store: LocalStore) -> dict[str, Any]:
     step = action.step
-    object_ = done.get(step.key) or (store.get(step.key) if store.has(step.key) else None)
+    object_ = _finished(step.key, done, store)
     record = object_.record if object_ else None
     return {
         "label": step.label,
@@ -98,7 +110,10 @@ def summary_text(report: Mapping[str, Any]) -> str:
     if total:
         lines.append(f"  all steps together: {seconds(total)}")
     for image in report["images"]:
-        lines.append(f"{image['image_id']}  {image['name']}  ({image['instance_type']}, {image['kernel_id']})")
+        words = ", ".join(filter(None, (image["instance_type"], image["kernel_id"])))
+        lines.append(f"{image['image_id']}  {image['name']}  ({words})")
+        if image["snapshot_id"]:
+            lines.append(f"  snapshot: {image['snapshot_id']}")
         if image["location"]:
             lines.append(f"  bundle manifest: {image['location']}")
     lines.append(f"store: {report['store']}")

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 ROOT_DEVICE = "/dev/sda1"
 """Where EC2 puts the root of every instance-store AMI, whatever the guest's kernel calls it."""
 
+EBS_ROOT_DEVICE = "/dev/xvda"
+"""The same of an HVM AMI that starts from EBS; Amazon's own have it there. A guest with NVMe disks never sees it."""
+
 
 def bundle_mapping(disks: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The manifest's mapping of (virtual, device) facts such as ("ephemeral0", "sda2"), with the root's two names.

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
+from builder.formats.toml import printable
 from builder.lock import Lock
-from builder.plan import specs
+from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
-from builder.plan.specs import Made, Request, Sources, Target
+from builder.plan.request import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
-from builder.recipe.model import Recipe
+from builder.recipe.model import VIRTUALIZATIONS, Recipe
 
 Layers = list[tuple[str, Step]]
 
@@ -28,6 +29,11 @@ def variants(
 
     RecipeError when a type that the command line picked is in none of them, or when a virtualization has none.
     """
+    for virtual in virtualization:
+        if virtual not in VIRTUALIZATIONS:
+            raise RecipeError(
+                f'virtualization: "{printable(virtual)}" is not one', hint=f"choose from {', '.join(VIRTUALIZATIONS)}"
+            )
     kinds = [instance_type(name) for name in instance_types or recipe.instance_types]
     wanted = tuple(itertools.product(virtualization or recipe.virtualization, architectures or recipe.architectures))
     if instance_types:
@@ -98,6 +104,8 @@ def _warnings(request: Request) -> Iterator[str]:
     yield from request.locked.notes
     if request.unsupported:
         yield f"{request.variant.name}: the AMI will not boot: {request.unsupported}"
+    elif request.hvm and request.recipe.boot.level != "none":
+        yield f"{request.variant.name}: not booted before it is registered: the boot proof is for pv images so far"
 
 
 def _chain(request: Request) -> Iterator[Step]:
@@ -112,15 +120,13 @@ def _chain(request: Request) -> Iterator[Step]:
     verify = step("verify", specs.verify_spec(request, configured), inputs=(("image", image),))
     yield verify
     gates = [verify]
-    if request.hvm:
-        return
     proof = specs.boot_spec(request)
     if proof is not None:
         # What verify finds takes seconds, and a boot a minute.
         boot = step("boot", proof, inputs=(("image", image),), after=(verify,))
         yield boot
         gates.append(boot)
-    yield from _publish(request, image, gates)
+    yield from (_publish_snapshot if request.hvm else _publish_bundle)(request, image, gates)
 
 
 def _shared_tree(request: Request, layers: Layers) -> Iterator[Step]:
@@ -169,14 +175,23 @@ def _scripts(request: Request, layers: Layers, after: str) -> Iterator[Step]:
             layers.append((each.label, each))
 
 
-def _publish(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+def _publish_snapshot(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+    """For EBS."""
+    snapshot = step("snapshot", published.snapshot_spec(request), inputs=(("image", image),))
+    yield snapshot
+    registered = published.register_ebs_spec(request, snapshot.key)
+    yield step("register", registered, inputs=(("snapshot", snapshot),), after=gates)
+
+
+def _publish_bundle(request: Request, image: Step, gates: Sequence[Step]) -> Iterator[Step]:
+    """For the instance store."""
     target = request.target
     certificates = (
         (target.user_certificate, target.user_certificate_path),
         (target.ec2_certificate, target.ec2_certificate_path),
     )
-    bundle = step("bundle", specs.bundle_spec(request), inputs=(("image", image),), sources=certificates)
+    bundle = step("bundle", published.bundle_spec(request), inputs=(("image", image),), sources=certificates)
     yield bundle
-    upload = step("upload", specs.upload_spec(request), inputs=(("bundle", bundle),))
+    upload = step("upload", published.upload_spec(request), inputs=(("bundle", bundle),))
     yield upload
-    yield step("register", specs.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)
+    yield step("register", published.register_spec(request, upload.key), inputs=(("upload", upload),), after=gates)

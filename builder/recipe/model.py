@@ -4,7 +4,7 @@ recipes/README.md and the JSON Schema are made from this file.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -127,7 +127,9 @@ Label = Annotated[
 ]
 BillingProduct = Annotated[str, text(r"^bp-[0-9a-f]{8}$", "a billing product code, such as bp-6fa54006")]
 KmsKey = Annotated[
-    str, text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$", "the ARN of a KMS key")
+    str,
+    # EBS's StartSnapshot takes no alias (KmsKeyArn of its API reference).
+    text(r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", "the ARN of a KMS key (arn:...:key/...)"),
 ]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
 HostPath = Annotated[str, AfterValidator(_host_path)]
@@ -271,13 +273,16 @@ class Image(Table):
     label: Label = Field("root", description="Its label.")
 
 
-BOOT_LEVELS = ("none", "direct", "login", "full")
+BootLevel = Literal["none", "direct", "login", "full"]
+BOOT_LEVELS: tuple[str, ...] = get_args(BootLevel)
+Virtualization = Literal["pv", "hvm"]
+VIRTUALIZATIONS: tuple[str, ...] = get_args(Virtualization)
 
 
 class Boot(Table):
     """The boot proof: a gate before the AMI is registered. `--boot LEVEL` chooses another level for one build."""
 
-    level: Literal["none", "direct", "login", "full"] = Field(
+    level: BootLevel = Field(
         "login",
         description="login: under Xen as EC2 boots it, logged in to and looked at; full: also restarted, and without "
         "an ephemeral disk; direct: in plain QEMU, for a quick look; none.",
@@ -360,7 +365,8 @@ class Volume(Table):
     )
     encrypted: bool = Field(False, description="Encrypt the snapshot.")
     kms_key: KmsKey | None = Field(
-        None, description="ARN of the KMS key to encrypt with; the account's own for EBS when left out."
+        None,
+        description="ARN of the KMS key to encrypt with, not of an alias; the account's own for EBS when left out.",
     )
     delete_on_termination: bool = Field(True, description="Delete the volume with its instance.")
 
@@ -384,7 +390,7 @@ class Recipe(Table):
     architectures: tuple[Literal["x86_64", "i386"], ...] = Field(
         ("x86_64",), min_length=1, description="x86_64, i386 or both."
     )
-    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(
+    virtualization: tuple[Virtualization, ...] = Field(
         ("pv",),
         min_length=1,
         description="pv, bundled for the instance store; hvm, a disk with partitions for EBS; or both.",

@@ -8,7 +8,6 @@ the slower. Each job is a process of its own, so that its memory can be told.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench import jobs
 from tests.bench.lines import Line
 from tests.bench.unbundle import Job, make_system
 from tests.support.regions import running
@@ -70,19 +70,9 @@ def median(runs: int, act: Callable[[int], Job]) -> Job:
 
 
 def job(home: Path, *arguments: str) -> Job:
-    """Run a job of this module as a process; its time, without that of Python's start and imports."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.bundles_s3", str(home), *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        told = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments}: exit {process.returncode} after {time.perf_counter() - began:.1f} s")
-    return Job(seconds=json.loads(told), memory=usage.ru_maxrss * 1024)
+    """Run a job of this module; its time, without that of Python's start and imports."""
+    seconds, memory = jobs.job("tests.bench.bundles_s3", str(home), *arguments)
+    return Job(seconds=seconds, memory=memory)
 
 
 @contextmanager

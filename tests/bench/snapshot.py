@@ -15,7 +15,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from builder.formats.blocks import BLOCK_SIZE, ZERO, block_digests, format_blocks, parse_blocks
+from tests.bench import jobs
 from tests.bench.lines import Line
 from tests.support.regions import running
 
@@ -86,18 +86,9 @@ def _make_image(place: Path, *, changed: int) -> None:
 
 
 def job(home: Path, *arguments: str) -> dict[str, Any]:
-    """Run a job of this module as a process; what it tells, and its peak memory."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.snapshot", str(home), *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        told = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments}: exit {process.returncode}")
-    return {**json.loads(told), "memory": usage.ru_maxrss * 1024}
+    """Run a job of this module; what it tells, and its peak memory."""
+    told, memory = jobs.job("tests.bench.snapshot", str(home), *arguments)
+    return {**told, "memory": memory}
 
 
 def bare(image: Path, url: str, workers: int) -> Callable[[], int]:

@@ -93,7 +93,9 @@ def test_findings_and_an_error_are_one_document(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_case() -> None:
-    assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | {"boot", "doctor"}  # boot: tests/host/test_machine_proof.py
+    # In tests/host/test_machine_proof.py, above, and in tests/region/test_snapshot.py.
+    elsewhere = {"boot", "doctor", "snapshot-download"}
+    assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | elsewhere
 
 
 @pytest.mark.parametrize("kind", sorted(SCHEMAS))

@@ -72,7 +72,7 @@ AT_A_FULL_DESK = [
     ("wrong-stage", ["build", "web.toml", "--until", "bundel"]),
     ("wrong-instance-type", ["plan", "web.toml", "--instance-type", "m1.lrge"]),
     ("wrong-arch", ["plan", "web.toml", "--arch", "i386"]),
-    ("wrong-hvm", ["plan", "web.toml", "--virtualization", "hvm"]),
+    ("wrong-virtualization", ["plan", "web.toml", "--virtualization", "xen"]),
     ("wrong-region", ["plan", "web.toml", "--region", "us-esat-1"]),
     ("wrong-credentials", ["plan", "web.toml", "--region", "us-east-1"]),
     ("wrong-level", ["boot", "web.toml", "--level", "ful"]),

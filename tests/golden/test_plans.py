@@ -200,9 +200,13 @@ def test_architectures_share_nothing() -> None:
         assert len({name.split("-")[1] for name in each.variants}) == 1
 
 
-def test_what_cannot_boot_is_said() -> None:
+def test_what_is_not_booted_is_said() -> None:
     plan = planned(prepared("quickstart"), *PICKED["quickstart"])
-    assert [each.partition(":")[0] for each in plan.warnings] == ["quickstart-i386-pv-m1.small"]
+    assert [(name, said[:14]) for name, _, said in (each.partition(": ") for each in plan.warnings)] == [
+        ("quickstart-i386-pv-m1.small", "the AMI will n"),
+        ("quickstart-x86_64-hvm-t3.micro", "not booted bef"),
+        ("quickstart-x86_64-hvm-m5d.large", "not booted bef"),
+    ]
 
 
 def changed(recipe: Recipe, **fields: Any) -> Recipe:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from builder.host.namespace import remove_tree
-from tests.support.tiny import Bench, alive, descendants, interrupt, make_distribution, mentions, wait_for
+from tests.support.tiny import ROOT, Bench, alive, descendants, interrupt, make_distribution, mentions, wait_for
 
 pytestmark = pytest.mark.host
 
@@ -358,6 +358,8 @@ def test_a_user_without_subordinate_ids(bench: Bench, repository: Path) -> None:
     bench.owner = "nobody"
     bench.write(repository, QUICK)
     bench.prefix = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
+    if subprocess.run([*bench.prefix, "test", "-r", ROOT / "builder/cli/main.py"], check=False).returncode:
+        pytest.skip("the checkout is where nobody but its owner may go, such as root's home")
     bench.environment = {"HOME": str(bench.path)}
     began = time.monotonic()
     refused(bench.build(), 3, "nobody has fewer than 65536 subordinate ids", "usermod --add-subuids .* nobody")

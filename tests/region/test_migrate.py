@@ -21,7 +21,7 @@ ec2-upload-bundle -b {bucket} -m disk.img.manifest.xml --region local
 ec2-register {bucket}/disk.img.manifest.xml --region local
 """
 OPENED = """
-field() { grep -o "<$1[^>]*>[0-9a-f]*" disk.img.manifest.xml | cut -d'>' -f2 | xxd -r -p; }
+field() { grep -o "<$1[^>]*>[0-9a-f]*" disk.img.manifest.xml | cut -d'>' -f2 | tr a-f A-F | basenc --base16 -d; }
 field ec2_encrypted_key | openssl pkeyutl -decrypt -inkey "$PRIVATE" -pkeyopt rsa_padding_mode:pkcs1 > key || echo other
 grep -c -x -E '[0-9a-f]{32}' key || true
 """

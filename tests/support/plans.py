@@ -10,7 +10,7 @@ from typing import Any
 from builder.factory import Factory, Options, Prepared, Selection
 from builder.lock import load_lock
 from builder.plan.compile import compile_plan, variants
-from builder.plan.specs import Made, Target
+from builder.plan.request import Made, Target
 from builder.plan.step import Plan
 from builder.recipe.model import Recipe
 

@@ -32,6 +32,7 @@ def test_told(done: int, total: int, seconds: float, expected: str) -> None:
 def test_a_terminal_has_one_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")  # whatever the terminal of who runs the tests is called
     with Meter("upload") as meter:
         meter(50, 100)
         meter(51, 100)  # too soon to be shown

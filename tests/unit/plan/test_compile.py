@@ -115,8 +115,9 @@ def test_the_boot_proof_is_a_gate_and_renames_nothing() -> None:
     """It is booted after verify, registered after both; every other key stays."""
     ready = prepared("quickstart")
     recipe = ready.loaded.recipe
-    without = planned(ready)
-    plan = planned(ready, recipe=recipe.model_copy(update={"boot": Boot(level="login")}))
+    without, plan = (
+        planned(ready, recipe=recipe.model_copy(update={"boot": Boot(level=level)})) for level in ("none", "login")
+    )
     boots = [each for each in plan.steps if each.stage == "boot"]
     assert {each.key for each in plan.steps} - {each.key for each in boots} == {each.key for each in without.steps}
     for boot in boots:

@@ -40,7 +40,7 @@ def test_a_changed_file_moves_the_stage_and_what_is_made_from_it(stage: str) -> 
     ready = prepared("quickstart")
     before, after = (planned(ready, made=made).steps for made in (MADE, replace(MADE, **{stage: "0" * 64})))
     moved = {old.stage for old, new in zip(before, after, strict=True) if old.key != new.key}
-    assert moved == {"configure", "image", "verify", "bundle", "upload", "register"} - (
+    assert moved == {"configure", "image", "verify", "boot", "bundle", "upload", "register"} - (
         {"configure"} if stage == "image" else set()
     )
 

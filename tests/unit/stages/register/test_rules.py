@@ -9,22 +9,8 @@ from botocore.session import Session
 from builder.errors import RecipeError
 from builder.stages.register.rules import Fault, faults, refuse
 from builder.stages.register.spec import RegisterSpec, RootVolume
+from tests.support.registered import PV
 
-PV = RegisterSpec(
-    partition="aws",
-    account="123456789012",
-    region="us-east-1",
-    endpoint="aws",
-    name="web-1",
-    description="A web server",
-    architecture="x86_64",
-    virtualization="paravirtual",
-    kernel_id="aki-919dcaf8",
-    ramdisk_id="",
-    root_device_name="/dev/sda1",
-    block_device_mappings=(("/dev/sda2", "ephemeral0"),),
-    tags=(("team", "blue"),),
-)
 HVM = dataclasses.replace(
     PV,
     virtualization="hvm",

@@ -13,26 +13,12 @@ from builder.stages.contract import Input
 from builder.stages.register import run as stage
 from builder.stages.register.spec import RegisterSpec, RootVolume
 from builder.worker import from_plain
+from tests.support.registered import PV
 from tests.support.stubs import stubbed_client
 from tests.support.workshop import stage_context
 
 KEY = "d" * 64
 LOCATION = "images/web/cccccccccccc/web.manifest.xml"
-SPEC = RegisterSpec(
-    partition="aws",
-    account="123456789012",
-    region="us-east-1",
-    endpoint="aws",
-    name="web-1",
-    description="A web server",
-    architecture="x86_64",
-    virtualization="paravirtual",
-    kernel_id="aki-919dcaf8",
-    ramdisk_id="",
-    root_device_name="/dev/sda1",
-    block_device_mappings=(("/dev/sda2", "ephemeral0"),),
-    tags=(("team", "blue"),),
-)
 REQUEST = {
     "Name": "web-1",
     "Description": "A web server",
@@ -81,7 +67,7 @@ def ec2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def go(tmp_path: Path) -> Callable[[], Any]:
     upload = Input(name="upload", path=tmp_path, result={"location": LOCATION})
-    return lambda: stage.run(SPEC, stage_context(tmp_path, upload, key=KEY))
+    return lambda: stage.run(PV, stage_context(tmp_path, upload, key=KEY))
 
 
 def result(found: bool) -> dict[str, Any]:
@@ -141,9 +127,7 @@ def test_a_name_that_is_taken_by_nobody(ec2: Stubber, go: Callable[[], Any], mon
 
 
 def test_only_the_fields_that_apply() -> None:
-    bare = dataclasses.replace(
-        SPEC, description="", kernel_id="", root_device_name="", block_device_mappings=(), tags=()
-    )
+    bare = dataclasses.replace(PV, description="", kernel_id="", root_device_name="", block_device_mappings=(), tags=())
     assert stage.request(bare, KEY, LOCATION) == {
         "Name": "web-1",
         "ImageLocation": LOCATION,
@@ -159,7 +143,7 @@ def test_only_the_fields_that_apply() -> None:
 
 
 def test_the_key_tag_cannot_be_given_by_a_recipe() -> None:
-    forged = dataclasses.replace(SPEC, tags=(("ami-factory:key", "f" * 64),))
+    forged = dataclasses.replace(PV, tags=(("ami-factory:key", "f" * 64),))
     assert {"Key": "ami-factory:key", "Value": KEY} in stage.request(forged, KEY, LOCATION)["TagSpecifications"][0][
         "Tags"
     ]
@@ -167,7 +151,7 @@ def test_the_key_tag_cannot_be_given_by_a_recipe() -> None:
 
 SNAPSHOT = "snap-0123456789abcdef0"
 OF_EBS = dataclasses.replace(
-    SPEC,
+    PV,
     virtualization="hvm",
     kernel_id="",
     root_device_name="/dev/xvda",
@@ -241,7 +225,7 @@ def test_what_ec2_would_refuse_is_not_sent(ec2: Stubber, go_ebs: Callable[..., A
 
 def test_the_smallest_ami_of_ebs() -> None:
     bare = dataclasses.replace(
-        SPEC,
+        PV,
         virtualization="hvm",
         description="",
         kernel_id="",
@@ -273,7 +257,7 @@ def test_the_smallest_ami_of_ebs() -> None:
 def test_a_spec_of_pv_says_nothing_of_what_came_later() -> None:
     """So the keys of AMIs that were registered before stay what they are."""
     later = {"volume", "ena", "sriov", "boot_mode", "imds", "tpm", "uefi_data", "billing_products"}
-    assert to_plain(SPEC).keys() == {field.name for field in dataclasses.fields(SPEC)} - later
-    assert to_plain(OF_EBS).keys() == {field.name for field in dataclasses.fields(SPEC)}
-    assert from_plain(RegisterSpec, to_plain(SPEC)) == SPEC
+    assert to_plain(PV).keys() == {field.name for field in dataclasses.fields(PV)} - later
+    assert to_plain(OF_EBS).keys() == {field.name for field in dataclasses.fields(PV)}
+    assert from_plain(RegisterSpec, to_plain(PV)) == PV
     assert from_plain(RegisterSpec, to_plain(OF_EBS)) == OF_EBS

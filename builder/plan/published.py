@@ -1,0 +1,151 @@
+"""What the stages are asked for that put an image into a region: a spec from a request. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from builder.errors import RecipeError
+from builder.formats.block_devices import EBS_ROOT_DEVICE, ROOT_DEVICE, bundle_mapping, register_mappings
+from builder.plan.request import Request
+from builder.recipe.model import GIB, MAX_TAG_VALUE, parse_size
+from builder.recipe.templates import ami_name_fault, render_string
+from builder.stages.bundle.spec import BundleSpec
+from builder.stages.register import rules
+from builder.stages.register.spec import RegisterSpec, RootVolume
+from builder.stages.snapshot.spec import SnapshotSpec
+from builder.stages.upload.spec import UploadSpec
+
+
+def bundle_spec(request: Request) -> BundleSpec:
+    return BundleSpec(
+        name=request.variant.name,
+        account=request.target.account,
+        architecture=request.variant.architecture,
+        kernel_id=request.aki,
+        ramdisk_id="",
+        block_device_mapping=bundle_mapping(request.disks),
+        compression=request.recipe.bundle.compression,
+        user_certificate=request.target.user_certificate,
+        ec2_certificate=request.target.ec2_certificate,
+    )
+
+
+def upload_spec(request: Request) -> UploadSpec:
+    target, bundle = request.target, request.recipe.bundle
+    return UploadSpec(
+        partition=target.partition,
+        account=target.account,
+        region=target.region,
+        endpoint=target.endpoint,
+        bucket=bundle.bucket or f"ami-factory-{target.account}-{target.region}",
+        prefix=bundle.prefix or request.recipe.name,
+        acl="aws-exec-read",
+    )
+
+
+def snapshot_spec(request: Request) -> SnapshotSpec:
+    target, volume = request.target, request.recipe.volume
+    recipe = request.recipe
+    return SnapshotSpec(
+        partition=target.partition,
+        account=target.account,
+        region=target.region,
+        endpoint=target.endpoint,
+        description=f"{recipe.name} {recipe.version}: {request.variant.name}"[:255],
+        encrypted=volume.encrypted,
+        kms_key=volume.kms_key or "",
+        lineage=request.variant.name,
+        tags=(("Name", request.variant.name), ("ami-factory:recipe", f"{recipe.name} {recipe.version}")),
+    )
+
+
+def register_spec(request: Request, upload_key: str) -> RegisterSpec:
+    """Of a bundle. `upload_key` makes the name unique to its content. RecipeError for what EC2 refuses."""
+    spec = RegisterSpec(
+        **_registered(request, upload_key),
+        virtualization="paravirtual",
+        kernel_id=request.aki,
+        ramdisk_id="",
+        root_device_name=ROOT_DEVICE,
+        block_device_mappings=register_mappings(request.disks),
+    )
+    rules.refuse(spec)
+    return spec
+
+
+def register_ebs_spec(request: Request, snapshot_key: str) -> RegisterSpec:
+    """Of a snapshot. `snapshot_key` makes the name unique to its content. RecipeError for what EC2 refuses."""
+    register, volume = request.recipe.register_, request.recipe.volume
+    spec = RegisterSpec(
+        **_registered(request, snapshot_key),
+        virtualization="hvm",
+        kernel_id="",
+        ramdisk_id="",
+        root_device_name=EBS_ROOT_DEVICE,
+        block_device_mappings=register_mappings(request.disks),  # NVMe disks are there unasked, and have no names
+        volume=RootVolume(
+            type=volume.type,
+            size=0 if volume.size == "auto" else parse_size(volume.size) // GIB,
+            iops=volume.iops or 0,
+            throughput=volume.throughput or 0,
+            delete_on_termination=volume.delete_on_termination,
+        ),
+        ena=register.ena,
+        sriov="simple" if register.sriov else "",
+        boot_mode=request.boot_mode,
+        imds="v2.0" if register.imds == "required" else "",
+        tpm="v2.0" if register.tpm else "",
+        billing_products=register.billing_products,
+    )
+    rules.refuse(spec)
+    return spec
+
+
+def _registered(request: Request, key: str) -> dict[str, Any]:
+    """What both kinds of AMI are registered with. RecipeError for a name or tag that EC2 refuses."""
+    target, register = request.target, request.recipe.register_
+    words = _words(request, key)
+    name = render_string(register.name, words, "register.name")
+    if fault := ami_name_fault(name):
+        raise RecipeError(f"register.name: {fault}")
+    return {
+        "partition": target.partition,
+        "account": target.account,
+        "region": target.region,
+        "endpoint": target.endpoint,
+        "name": name,
+        "description": render_string(register.description, words, "register.description")[:255],
+        "architecture": request.variant.architecture,
+        "tags": tuple(sorted(_tags(request, words).items())),
+    }
+
+
+def _words(request: Request, upload_key: str) -> dict[str, str]:
+    """What the templates of `register` may name: recipe.templates.STRING_VARIABLES."""
+    recipe, variant = request.recipe, request.variant
+    return {
+        "name": recipe.name,
+        "version": recipe.version,
+        "description": recipe.description,
+        "architecture": variant.architecture,
+        "virtualization": variant.virtualization,
+        "instance_type": variant.instance_type,
+        "kernel": variant.kernel,
+        "region": variant.region,
+        "account": variant.account,
+        "key12": upload_key[:12],
+    }
+
+
+def _tags(request: Request, words: Mapping[str, str]) -> dict[str, str]:
+    given = request.recipe.register_.tags
+    tags = {key: render_string(value, words, f"register.tags.{key}") for key, value in given.items()}
+    for key, value in tags.items():
+        if len(value) > MAX_TAG_VALUE:
+            raise RecipeError(
+                f"register.tags.{key}: a tag's value has up to {MAX_TAG_VALUE} characters, not {len(value)}"
+            )
+    return {
+        **tags,
+        "ami-factory:recipe": f"{request.recipe.name} {request.recipe.version}",
+        "ami-factory:instance-type": request.variant.instance_type,
+    }
