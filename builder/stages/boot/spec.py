@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from builder.canonical import later
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofSpec:
@@ -20,9 +22,9 @@ class ProofSpec:
     """Of root, in the image."""
     metadata_key: bool
     """Root also gets the key that an instance is launched with."""
-    virtualization: str = "paravirtual"
+    virtualization: str = later("paravirtual")
     """paravirtual or hvm"""
-    boot_mode: str = ""
+    boot_mode: str = later("")
     """Of an HVM image: legacy-bios, uefi or uefi-preferred; "" as EC2 takes it, for the BIOS."""
-    volume_size: int = 0
+    volume_size: int = later(0)
     """GiB of the root volume of an HVM image; 0 for a GiB more than the image has, so that the root has to grow."""

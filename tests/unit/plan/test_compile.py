@@ -133,9 +133,6 @@ def test_the_boot_proof_is_a_gate_and_renames_nothing() -> None:
         "loader": "pv-grub-hd0",
         "authorized_keys": [],
         "metadata_key": True,
-        "virtualization": "paravirtual",
-        "boot_mode": "",
-        "volume_size": 0,
     }
 
 
