@@ -9,7 +9,7 @@ import typer
 from builder.cli import options as o
 from builder.cli import output, progress
 from builder.errors import HostError, RecipeError
-from builder.factory import LOCAL, Factory
+from builder.factory import LOCAL, Factory, Selection
 from builder.host.directories import cache_directory
 from builder.stages.boot.spec import ProofSpec
 
@@ -43,6 +43,7 @@ def boot(
     level: LevelName = "login",
     instance_type: o.Types = [],  # noqa: B006
     arch: Architecture = [],  # noqa: B006
+    virtualization: o.Virtual = [],  # noqa: B006
     firmware: FirmwareName = "",
     memory: Memory = 512,
     logs: Logs = None,
@@ -66,6 +67,7 @@ def boot(
     \b
     Examples:
       ami-factory boot recipes/quickstart.toml
+      ami-factory boot recipes/quickstart.toml --virtualization hvm --instance-type t3.micro
       ami-factory boot disk.raw --level full --instance-type m1.large
       ami-factory boot hvm.raw --firmware uefi --instance-type m5d.large
     """
@@ -79,7 +81,8 @@ def boot(
     factory = o.factory(region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs)
     with progress.listener(quiet or json, None) as listener:
         factory.listener = listener
-        subjects = list(_subjects(factory, what, instance_type, arch, memory, firmware))
+        wanted = o.selection(instance_type, arch, virtualization, "")
+        subjects = list(_subjects(factory, what, wanted, memory, firmware))
     for name, subject in subjects:
         place = (logs or cache_directory() / "machine" / "proofs") / name
         scratch = cache_directory() / "machine" / "run"
@@ -105,10 +108,10 @@ def _check_firmware(name: str) -> None:
 
 
 def _subjects(
-    factory: Factory, what: Path, types: list[str], arches: list[str], memory: int, firmware: str
+    factory: Factory, what: Path, wanted: Selection, memory: int, firmware: str
 ) -> "Iterator[tuple[str, Subject]]":
     if what.suffix == ".toml":
-        yield from _of_recipe(factory, what, types, arches, memory, firmware)
+        yield from _of_recipe(factory, what, wanted, memory, firmware)
         return
     image = what / "disk.raw" if what.is_dir() else what
     if not image.is_file():
@@ -116,8 +119,10 @@ def _subjects(
     hvm = partitioned(image)
     if firmware and not hvm:
         raise RecipeError(f"--firmware: {image} has no GPT, and paravirtual images are started by no firmware")
-    for name in types or ["t3.micro" if hvm else "m1.small"]:
-        for architecture in arches or ["x86_64"]:
+    if wanted.virtualization:
+        raise RecipeError(f"--virtualization: {image} is an image, whose partitions say what it is")
+    for name in wanted.instance_types or ("t3.micro" if hvm else "m1.small",):
+        for architecture in wanted.architectures or ("x86_64",):
             found = _of_image(image.absolute(), name, architecture, memory, hvm)
             yield f"{image.stem}-{name}-{architecture}", _with_firmware(found, firmware)
 
@@ -130,19 +135,20 @@ def partitioned(image: Path) -> bool:
 
 
 def _of_recipe(
-    factory: Factory, path: Path, types: list[str], arches: list[str], memory: int, firmware: str
+    factory: Factory, path: Path, wanted: Selection, memory: int, firmware: str
 ) -> "Iterator[tuple[str, Subject]]":
     """What a recipe's variants are booted from: built up to the image."""
     from builder.stages.boot.run import subject
 
     prepared = factory.lock(factory.prepare(path))
-    plan = factory.plan(prepared, o.selection(types, arches, [], ""))
+    plan = factory.plan(prepared, wanted)
     actions = factory.decide(plan, factory.observe(plan, None), until="image")
     factory.build(plan, actions, prepared.loaded.recipe)
     recipe, kernel = prepared.loaded.recipe, prepared.loaded.kernel
     for variant in plan.variants:
         step = next(each for each in plan.chain(variant.name) if each.stage == "image")
         image = factory.store.object_path(step.key) / "disk.raw"
+        registered = next(each for each in plan.chain(variant.name) if each.stage == "register").spec
         spec = ProofSpec(
             level="login",
             architecture=variant.architecture,
@@ -151,7 +157,9 @@ def _of_recipe(
             authorized_keys=recipe.ssh.authorized_keys,
             metadata_key=recipe.ssh.metadata_key,
             virtualization="hvm" if variant.virtualization == "hvm" else "paravirtual",
-            boot_mode="uefi-preferred" if variant.virtualization == "hvm" else "",
+            boot_mode=registered.get("boot_mode", ""),
+            volume_size=registered.get("volume", {}).get("size", 0),
+            imds=registered.get("imds", ""),
         )
         made = subject(spec, image=image, cache=cache_directory(), memory_mib=memory)
         yield variant.name, _with_firmware(made, firmware)

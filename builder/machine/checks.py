@@ -18,9 +18,14 @@ say bits; getconf LONG_BIT
 say kernel; uname -r
 say hypervisor; cat /sys/hypervisor/type 2>/dev/null
 say late; grep -v -e '^#' -e noauto /etc/fstab | while read -r device point kind rest; do
-    if [ "$kind" = swap ]; then unit=$(systemd-escape -p --suffix=swap "$device")
+    case $device in
+        UUID=*) node=/dev/disk/by-uuid/${device#UUID=} ;;
+        LABEL=*) node=/dev/disk/by-label/${device#LABEL=} ;;
+        *) node=$device ;;
+    esac
+    if [ "$kind" = swap ]; then unit=$(systemd-escape -p --suffix=swap "$node")
     else unit=$(systemd-escape -p --suffix=mount "$point"); fi
-    [ -b "$device" ] && ! systemctl is-active -q "$unit" && systemctl start "$unit" && echo "$device"
+    [ -b "$node" ] && ! systemctl is-active -q "$unit" && systemctl start "$unit" && echo "$device"
 done 2>/dev/null
 say mounts; cat /proc/mounts
 say root; grep ' / ' /proc/self/mountinfo | while read -r _ _ number _ point _; do

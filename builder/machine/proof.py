@@ -2,8 +2,8 @@
 
 Levels of a paravirtual image: `login` boots it under Xen as an instance of one type; `full` also restarts it and takes
 its first ephemeral disk away; `direct` boots it in plain QEMU, for a quick look. Of an HVM image: `login` boots it with
-the firmware that EC2 would choose; `full` also restarts it, takes its first ephemeral disk away, and boots it with the
-other firmware if it has two; `direct` takes the BIOS, which is sooner done.
+each firmware that EC2 may start it with; `full` also restarts it and takes its first ephemeral disk away; `direct`
+takes the BIOS alone, which is sooner done.
 """
 
 import fcntl
@@ -168,9 +168,9 @@ def _prove_hvm(course: _Course, hvm: HvmSubject) -> None:
         logs=course.logs,
         serve=lambda guest, peer: metadata.serve(peer, told, course.requests.append),
     ) as host:
-        for number, firmware in enumerate(hvm.chosen(course.level)):
-            course.prefix = f"{firmware} " if number else ""
-            guest = host.create(_spec(course, f"{firmware}-console" if number else "console", firmware=firmware))
+        for number, firmware in enumerate(chosen := hvm.chosen(course.level)):
+            course.prefix = f"{firmware} " if len(chosen) > 1 else ""
+            guest = host.create(_spec(course, firmware, firmware=firmware))
             login = _let_in(course, host, guest)
             _follow(course, guest, login)
             _look(course, login, guest)
@@ -221,7 +221,9 @@ def _metadata(course: _Course) -> metadata.Metadata:
         "meta-data/block-device-mapping/ami": subject.root_device,
         "meta-data/block-device-mapping/root": f"/dev/{subject.root_device}",
     }
-    return metadata.Metadata(values={path: value.encode() for path, value in values.items()})
+    return metadata.Metadata(
+        values={path: value.encode() for path, value in values.items()}, token_required=subject.token_required
+    )
 
 
 def _let_in(course: _Course, host: Host, guest: Guest) -> ssh.Login:

@@ -26,15 +26,16 @@ class HvmSubject:
     """What an HVM image is booted with."""
 
     firmwares: tuple[Firmware, ...]
-    """All of them for `full`; the first, which EC2 would choose, for `login`; the BIOS for `direct` if it is one."""
+    """That EC2 may start it with, first what it takes on this type."""
     nitro: bool
     volume: int
     """Bytes of the root volume, to which the root is to grow."""
 
     def chosen(self, level: Level) -> tuple[Firmware, ...]:
+        """What it is booted with at a level: all of them, but for `direct`, which takes what is sooner done."""
         if level is Level.DIRECT and Firmware.BIOS in self.firmwares:
             return (Firmware.BIOS,)
-        return self.firmwares if level is Level.FULL else self.firmwares[:1]
+        return self.firmwares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Subject:
     """Public keys that the image lets in as root."""
     metadata_key: bool = True
     """The image fetches the key that an instance is launched with."""
+    token_required: bool = False
+    """Of the metadata service: IMDSv2 only."""
     hvm: HvmSubject | None = None
     """None for a paravirtual image."""
 

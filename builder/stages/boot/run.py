@@ -58,6 +58,7 @@ def subject(spec: ProofSpec, *, image: Path, cache: Path, memory_mib: int = 512)
         memory_mib=guest_memory(kind, memory_mib),
         injected=spec.authorized_keys,
         metadata_key=spec.metadata_key,
+        token_required=spec.imds == "v2.0",
         hvm=hvm,
     )
 

@@ -28,3 +28,5 @@ class ProofSpec:
     """Of an HVM image: legacy-bios, uefi or uefi-preferred; "" as EC2 takes it, for the BIOS."""
     volume_size: int = later(0)
     """GiB of the root volume of an HVM image; 0 for a GiB more than the image has, so that the root has to grow."""
+    imds: str = later("")
+    """v2.0 where the metadata service answers with a token only."""

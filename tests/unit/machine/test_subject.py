@@ -30,7 +30,7 @@ def test_a_type_that_starts_no_such_image() -> None:
 @pytest.mark.parametrize(
     ("firmwares", "expected"),
     [
-        ((UEFI, BIOS), {Level.DIRECT: (BIOS,), Level.LOGIN: (UEFI,), Level.FULL: (UEFI, BIOS)}),
+        ((UEFI, BIOS), {Level.DIRECT: (BIOS,), Level.LOGIN: (UEFI, BIOS), Level.FULL: (UEFI, BIOS)}),
         ((UEFI,), {Level.DIRECT: (UEFI,), Level.LOGIN: (UEFI,), Level.FULL: (UEFI,)}),
         ((BIOS,), {Level.DIRECT: (BIOS,), Level.LOGIN: (BIOS,), Level.FULL: (BIOS,)}),
     ],
