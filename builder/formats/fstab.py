@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Naming = Literal["sd", "xvd"]
-DEVICE_TIMEOUT = 30  # seconds; disks show up with the root disk, but udev tells of them late on a machine under load
+DEVICE_TIMEOUT = (
+    90  # seconds, systemd's own: nothing waits for it, and an emulated machine was seen to start udev after 30
+)
 OPTIONAL = f"nofail,x-systemd.device-timeout={DEVICE_TIMEOUT}"
 ROOT_OPTIONS = "defaults,noatime"
 GROW = "x-systemd.growfs"

@@ -54,7 +54,9 @@ def follow(
     skip: int = 0,
     patience: Patience = Patience(),
 ) -> None:
-    """Watch the console through `steps`. NotBooted when the guest ends, says why it cannot, or falls silent.
+    """Watch the console through `steps`, the last of which is `up`.
+
+    NotBooted when the guest ends, says why it cannot, or falls silent.
 
     `reached` is told each step. `knock` asks whether it lets somebody in by now: a console may not tell. `skip`: so
     much of the console is of an earlier boot.
@@ -66,7 +68,7 @@ def follow(
         text, now = guest.console_text()[skip:], time.monotonic()
         if len(text) != length:
             length, heard = len(text), now
-            while waiting and phases.reached(waiting[0], text):
+            while any(phases.reached(each, text) for each in waiting):  # a quiet console may leave some out
                 reached(waiting.pop(0))
             if not waiting:
                 return
@@ -77,10 +79,11 @@ def follow(
             raise ended(guest, waiting[0], explain, skip=skip)
         elif now - heard > patience.silence or now - began > patience.whole:
             raise _not_booted(explain, text, f"the guest never got as far as {phases.NAMES[waiting[0]]}")
-        elif waiting == ["up"] and now - max(heard, knocked) > patience.knock:
+        elif not {"grub", "kernel"} & {*waiting} and now - max(heard, knocked) > patience.knock:
             knocked = now
             if knock():
-                reached("up")
+                for each in waiting:
+                    reached(each)
                 return
         time.sleep(patience.look)
 

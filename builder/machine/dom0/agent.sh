@@ -38,7 +38,7 @@ copy() {
 # create SLOT: returns when the domain is there, or is gone already.
 create() {
     place=/run/guests/$1
-    rm -f "$place/gone" "$place/xl.log"
+    rm -f "$place/gone" "$place/xl.log" "$place/domain"
     ( live "$1" ) &
     while [ ! -e "$place/console" ] && [ ! -e "$place/gone" ]; do usleep 20000; done
 }
@@ -69,11 +69,11 @@ live() {
 # Everything that the guest writes to its console, to the port that the host has for it.
 console() {
     place=/run/guests/$1
-    while :; do
-        id=$(xl domid "g$1" 2>/dev/null) && tty=$(xenstore-read "/local/domain/$id/console/tty" 2>/dev/null)
-        [ -n "$tty" ] && break
+    # vif.sh tells the domain's number; to ask xl for it again and again would keep the one processor from making it.
+    until [ -s "$place/domain" ] && tty=$(xenstore-read "/local/domain/$(cat "$place/domain")/console/tty" 2>/dev/null)
+    do
         [ -e "$place/gone" ] && return
-        usleep 50000
+        usleep 100000
     done
     : >"$place/console"
     port=/dev/$(grep -lx "console$1" /sys/class/virtio-ports/*/name | head -n 1 | cut -d/ -f5)

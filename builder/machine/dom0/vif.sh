@@ -17,3 +17,5 @@ echo 0 >"/proc/sys/net/ipv4/neigh/$name/proxy_delay"
 : >"$place/leases"
 udhcpd -f "$place/udhcpd.conf" >/dev/null 2>&1 3>&- &
 xenstore-write "$XENBUS_PATH/hotplug-status" connected
+domain=${XENBUS_PATH#*/vif/}
+echo "${domain%%/*}" >"$place/domain"

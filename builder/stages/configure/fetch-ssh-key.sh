@@ -20,30 +20,29 @@ new=
 trap 'rm -rf "$work" "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# ask FILE ARGUMENT...: the answer's body into FILE; prints the HTTP status, 000 if there was no whole answer.
+# ask ARGUMENT...: what --output names gets a body; prints a line for each, its HTTP status or 000.
 ask() {
-    file=$1; shift
-    : >"$file"
-    code=$(curl --silent --globoff --noproxy '*' --max-time "$patience" --max-filesize 65536 \
-        --output "$file" --write-out '%{http_code}' "$@") || code=000
-    echo "$code"
-}
-
-# get PATH FILE: as ask, with the session token if there is one.
-get() {
-    if [ -s "$work/header" ]; then
-        ask "$2" --header "@$work/header" "$metadata/latest/meta-data/$1"
-    else
-        ask "$2" "$metadata/latest/meta-data/$1"
-    fi
+    curl --silent --globoff --noproxy '*' --max-time "$patience" --max-filesize 65536 --write-out '%{http_code}\n' "$@"
 }
 
 fetch_token() {
     : >"$work/header"
-    status=$(ask "$work/token" --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$metadata/latest/api/token")
+    status=$(ask --output "$work/token" --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 300' \
+        "$metadata/latest/api/token")
     if [ "$status" = 200 ] && grep -Eqx '[A-Za-z0-9_=+/-]+' "$work/token"; then
         printf 'X-aws-ec2-metadata-token: %s\n' "$(cat "$work/token")" >"$work/header"
     fi
+}
+
+# Both answers by one process: a status a line. With the session token if there is one.
+fetch_key() {
+    : >"$work/instance"
+    if [ -s "$work/header" ]; then set -- --header "@$work/header"; else set --; fi
+    ask "$@" --output "$work/instance" "$metadata/latest/meta-data/instance-id" \
+        --output "$work/answer" "$metadata/latest/meta-data/public-keys/0/openssh-key" >"$work/statuses"
+    whole=$?  # of the key, the last one: it may be cut short
+    { read -r instance_status; read -r key_status; } <"$work/statuses"
+    [ "$whole" = 0 ] || key_status=000
 }
 
 # Only lines that are a public key and nothing else: no options, no markup of an error page.
@@ -54,20 +53,19 @@ public_keys() {
 # 0: done, also when the instance has no key. 1: try again. 2: it never will.
 try() {
     fetch_token
-    status=$(get instance-id "$work/instance")
-    [ "$status" = 200 ] || { say "instance-id: HTTP status $status"; return 1; }
+    fetch_key
+    [ "$instance_status" = 200 ] || { say "instance-id: HTTP status ${instance_status:-000}"; return 1; }
     instance=$(cat "$work/instance")
     case $instance in ''|*[!A-Za-z0-9-]*) say "instance-id: not an id"; return 1 ;; esac
     if [ "$(cat "$state" 2>/dev/null)" = "$instance" ]; then
         say "$instance has been served before"
         return 0
     fi
-    status=$(get public-keys/0/openssh-key "$work/answer")
-    case $status in
+    case ${key_status:-000} in
         200) public_keys "$work/answer" >"$work/keys" || { say "the answer is not a public key"; return 1; }
              add_keys || return 2 ;;
         404) say "$instance was launched without a key" ;;
-        *) say "openssh-key: HTTP status $status"; return 1 ;;
+        *) say "openssh-key: HTTP status ${key_status:-000}"; return 1 ;;
     esac
     remember || return 2
 }

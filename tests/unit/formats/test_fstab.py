@@ -8,11 +8,11 @@ from builder.formats.fstab import Explained, Line, explain_fstab, fstab, guest_n
 HEAD = "# Written by ami-factory for the disks of the instance type. Optional disks never hold up a boot.\n"
 ROOT = "/dev/xvda1\t/\text4\tdefaults,noatime\t0\t1\n"
 PARTITIONED = (
-    "/dev/xvda2\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=30\t0\t0\n"
-    "/dev/xvda3\tnone\tswap\tsw,nofail,x-systemd.device-timeout=30\t0\t0\n"
+    "/dev/xvda2\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=90\t0\t0\n"
+    "/dev/xvda3\tnone\tswap\tsw,nofail,x-systemd.device-timeout=90\t0\t0\n"
 )
-WAIT = "the boot does not wait for it (30 s in the background)"
-MNT = "/dev/xvdb\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=30\t0\t0\n"
+WAIT = "the boot does not wait for it (90 s in the background)"
+MNT = "/dev/xvdb\t/mnt\tauto\tdefaults,noatime,nofail,x-systemd.device-timeout=90\t0\t0\n"
 
 
 @pytest.mark.parametrize(

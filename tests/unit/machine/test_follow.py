@@ -47,6 +47,11 @@ def test_a_prompt() -> None:
     assert watched(Played(f"{LOADER}{KERNEL}{INIT}box login: ")) == ["grub", "kernel", "init", "up"]
 
 
+@pytest.mark.parametrize("console", [f"{LOADER}box login: ", f"{LOADER}{KERNEL}"])
+def test_a_kernel_that_is_told_to_be_quiet(console: str) -> None:
+    assert watched(Played(console), answers=True) == ["grub", "kernel", "init", "up"]
+
+
 def test_a_console_that_says_no_more_and_a_server_that_answers() -> None:
     assert watched(Played(LOADER + KERNEL + INIT), answers=True) == ["grub", "kernel", "init", "up"]
 
