@@ -29,6 +29,14 @@ SUCH_AS = {
 # These are trimmed when an instance starts, so they come without a file system (EC2 User Guide, "SSD instance store
 # volumes"); every other disk that is not NVMe may have been formatted by EC2.
 _TRIMMED = ("i2", "r3")
+# Families under Xen (EC2 User Guide, "Amazon EC2 instance types": hypervisor type, and the previous generations). All
+# others are built on the Nitro System, or are bare metal.
+_XEN = frozenset(
+    (
+        "c1", "c3", "c4", "cc1", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "g3s", "h1", "hi1", "hs1", "i2", "i3",
+        "m1", "m2", "m3", "m4", "p2", "p3", "r3", "r4", "t1", "t2", "x1", "x1e",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,11 @@ class InstanceType:
     memory_mib: int
     vcpus: int
     disks: tuple[Disk, ...]
+
+    @property
+    def nitro(self) -> bool:
+        """Its volumes are NVMe disks, and it may have UEFI."""
+        return self.name.partition(".")[0] not in _XEN or ".metal" in self.name
 
 
 def refusal(kind: InstanceType, architecture: str, virtualization: str) -> str:

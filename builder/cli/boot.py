@@ -9,18 +9,20 @@ import typer
 from builder.cli import options as o
 from builder.cli import output, progress
 from builder.errors import HostError, RecipeError
-from builder.factory import LOCAL, Factory
+from builder.factory import LOCAL, Factory, Selection
 from builder.host.directories import cache_directory
+from builder.stages.boot.spec import ProofSpec
 
 if TYPE_CHECKING:
-    from builder.machine.proof import Proof, Subject
+    from builder.machine.subject import Proof, Subject
 
 What = Annotated[
     Path,
     typer.Argument(metavar="RECIPE|IMAGE", help="A recipe (.toml), or an image of a root disk.", show_default=False),
 ]
 LevelName = Annotated[
-    str, typer.Option("--level", metavar="LEVEL", help="direct (plain QEMU), login (Xen), or full (Xen, three boots).")
+    str,
+    typer.Option("--level", metavar="LEVEL", help="direct (plain QEMU), login (as EC2), or full (as EC2, more boots)."),
 ]
 Architecture = Annotated[
     list[str],
@@ -30,6 +32,9 @@ Logs = Annotated[
     Path | None,
     typer.Option("--logs", metavar="DIRECTORY", help="Where consoles and records are kept.", show_default=False),
 ]
+FirmwareName = Annotated[
+    str, typer.Option("--firmware", metavar="NAME", help="bios or uefi, of an HVM image: this one.", show_default=False)
+]
 Memory = Annotated[int, typer.Option("--memory", metavar="MIB", help="A guest's memory.", min=128, max=4096)]
 
 
@@ -38,6 +43,8 @@ def boot(
     level: LevelName = "login",
     instance_type: o.Types = [],  # noqa: B006
     arch: Architecture = [],  # noqa: B006
+    virtualization: o.Virtual = [],  # noqa: B006
+    firmware: FirmwareName = "",
     memory: Memory = 512,
     logs: Logs = None,
     region: o.Region = LOCAL,
@@ -50,26 +57,32 @@ def boot(
 ) -> None:
     """Boot an image as EC2 boots it, and look whether it is any good.
 
-    As a paravirtual guest of Xen, through PV-GRUB, with the disks of its instance type: it must come up, get its
-    address and its key, mount what its fstab says, and let in the right keys and no other. A recipe is built up to
-    its image first, and every variant is booted. The image is never written to.
+    As a paravirtual guest of Xen, through PV-GRUB, or, if it is partitioned (GPT), as an HVM guest with NVMe disks.
+    With the disks of its instance type it must come up, get its address and its key, mount what its fstab says, and
+    let in the right keys and no other; the root of an HVM image must grow to its volume. A recipe is built up to its
+    image first, and every variant is booted. The image is never written to.
 
     Exit code 1 when something does not hold; the lines that tell the cause are shown.
 
     \b
     Examples:
       ami-factory boot recipes/quickstart.toml
+      ami-factory boot recipes/quickstart.toml --virtualization hvm --instance-type t3.micro
       ami-factory boot disk.raw --level full --instance-type m1.large
+      ami-factory boot hvm.raw --firmware uefi --instance-type m5d.large
     """
-    from builder.machine.proof import Level, prove
+    from builder.machine.proof import prove
+    from builder.machine.subject import Level
 
     if level not in tuple(Level):
         raise RecipeError(f'--level: "{level}" is not a level', hint=f"choose from {', '.join(Level)}")
+    _check_firmware(firmware)
     proofs: list[tuple[str, Path, Proof]] = []
     factory = o.factory(region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs)
     with progress.listener(quiet or json, None) as listener:
         factory.listener = listener
-        subjects = list(_subjects(factory, what, instance_type, arch, memory))
+        wanted = o.selection(instance_type, arch, virtualization, "")
+        subjects = list(_subjects(factory, what, wanted, memory, firmware))
     for name, subject in subjects:
         place = (logs or cache_directory() / "machine" / "proofs") / name
         scratch = cache_directory() / "machine" / "run"
@@ -87,59 +100,103 @@ def boot(
         raise typer.Exit(1)
 
 
+def _check_firmware(name: str) -> None:
+    from builder.machine.guest import Firmware
+
+    if name and name not in tuple(Firmware):
+        raise RecipeError(f'--firmware: "{name}" is not a firmware', hint=f"choose from {', '.join(Firmware)}")
+
+
 def _subjects(
-    factory: Factory, what: Path, types: list[str], arches: list[str], memory: int
+    factory: Factory, what: Path, wanted: Selection, memory: int, firmware: str
 ) -> "Iterator[tuple[str, Subject]]":
     if what.suffix == ".toml":
-        yield from _of_recipe(factory, what, types, arches, memory)
+        yield from _of_recipe(factory, what, wanted, memory, firmware)
         return
     image = what / "disk.raw" if what.is_dir() else what
     if not image.is_file():
         raise HostError(f"{image}: there is no such image", hint="name an image, or a recipe that ends in .toml")
-    for name in types or ["m1.small"]:
-        for architecture in arches or ["x86_64"]:
-            yield f"{image.stem}-{name}-{architecture}", _subject(image.absolute(), name, architecture, memory)
+    hvm = partitioned(image)
+    if firmware and not hvm:
+        raise RecipeError(f"--firmware: {image} has no GPT, and paravirtual images are started by no firmware")
+    if wanted.virtualization:
+        raise RecipeError(f"--virtualization: {image} is an image, whose partitions say what it is")
+    for name in wanted.instance_types or ("t3.micro" if hvm else "m1.small",):
+        for architecture in wanted.architectures or ("x86_64",):
+            found = _of_image(image.absolute(), name, architecture, memory, hvm)
+            yield f"{image.stem}-{name}-{architecture}", _with_firmware(found, firmware)
+
+
+def partitioned(image: Path) -> bool:
+    """Whether an image has a GPT (UEFI Specification, 5.3.2), as HVM images do."""
+    with image.open("rb") as file:
+        file.seek(512)
+        return file.read(8) == b"EFI PART"
 
 
 def _of_recipe(
-    factory: Factory, path: Path, types: list[str], arches: list[str], memory: int
+    factory: Factory, path: Path, wanted: Selection, memory: int, firmware: str
 ) -> "Iterator[tuple[str, Subject]]":
     """What a recipe's variants are booted from: built up to the image."""
-    from dataclasses import replace
+    from builder.stages.boot.run import subject
 
     prepared = factory.lock(factory.prepare(path))
-    plan = factory.plan(prepared, o.selection(types, arches, [], ""))
+    plan = factory.plan(prepared, wanted)
     actions = factory.decide(plan, factory.observe(plan, None), until="image")
     factory.build(plan, actions, prepared.loaded.recipe)
     recipe, kernel = prepared.loaded.recipe, prepared.loaded.kernel
     for variant in plan.variants:
         step = next(each for each in plan.chain(variant.name) if each.stage == "image")
         image = factory.store.object_path(step.key) / "disk.raw"
-        subject = _subject(image, variant.instance_type, variant.architecture, memory)
-        yield (
-            variant.name,
-            replace(
-                subject,
-                loader=kernel.pv.loader,
-                injected=recipe.ssh.authorized_keys,
-                metadata_key=recipe.ssh.metadata_key,
-            ),
+        registered = next(each for each in plan.chain(variant.name) if each.stage == "register").spec
+        spec = ProofSpec(
+            level="login",
+            architecture=variant.architecture,
+            instance_type=variant.instance_type,
+            loader=kernel.pv.loader,
+            authorized_keys=recipe.ssh.authorized_keys,
+            metadata_key=recipe.ssh.metadata_key,
+            virtualization="hvm" if variant.virtualization == "hvm" else "paravirtual",
+            boot_mode=registered.get("boot_mode", ""),
+            volume_size=registered.get("volume", {}).get("size", 0),
+            imds=registered.get("imds", ""),
         )
+        made = subject(spec, image=image, cache=cache_directory(), memory_mib=memory)
+        yield variant.name, _with_firmware(made, firmware)
 
 
-def _subject(image: Path, name: str, architecture: str, memory: int) -> "Subject":
-    from builder.catalog.instance_types import instance_type
-    from builder.machine.disks import instance_disks
-    from builder.machine.proof import Subject, guest_memory
+def _of_image(image: Path, name: str, architecture: str, memory: int, hvm: bool) -> "Subject":
+    from builder.machine.guest import LOADER
+    from builder.stages.boot.run import subject
 
-    kind = instance_type(name)
-    return Subject(
+    return subject(
+        ProofSpec(
+            level="login",
+            architecture=architecture,
+            instance_type=name,
+            loader=LOADER,
+            authorized_keys=(),
+            metadata_key=True,
+            virtualization="hvm" if hvm else "paravirtual",
+            boot_mode="uefi-preferred" if hvm else "",
+        ),
         image=image,
-        architecture=architecture,
-        instance_type=name,
-        disks=instance_disks(cache_directory(), kind),
-        memory_mib=guest_memory(kind, memory),
+        cache=cache_directory(),
+        memory_mib=memory,
     )
+
+
+def _with_firmware(subject: "Subject", name: str) -> "Subject":
+    """An HVM subject with this firmware alone, if one is named."""
+    from dataclasses import replace
+
+    from builder.machine.guest import Firmware
+
+    if not name or subject.hvm is None:
+        return subject
+    if name not in subject.hvm.firmwares:
+        raise RecipeError(f"--firmware: {subject.instance_type} starts no image with {name}")
+    return replace(subject, hvm=replace(subject.hvm, firmwares=(Firmware(name),)))
 
 
 def _phases() -> Any:

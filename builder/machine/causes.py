@@ -1,7 +1,8 @@
 """Why a guest did not come up, read from its console. Pure.
 
-The texts are those of GRUB 2.06's Xen port (the PV-GRUB stand-in), Linux, initramfs-tools, dracut and systemd; each was
-seen on a console here unless it says otherwise. The first cause on the console is the one: what follows is its effect.
+The texts are those of SeaBIOS, OVMF, GRUB 2.06 (also as the PV-GRUB stand-in), Linux, initramfs-tools, dracut and
+systemd; each was seen on a console here unless it says otherwise. The first cause on the console is the one: what
+follows is its effect.
 """
 
 import re
@@ -37,6 +38,13 @@ class _Sign:
 
 # In the order in which a boot meets them. Named groups of a pattern can stand in the brief.
 _SIGNS = (
+    _Sign(
+        # SeaBIOS's was seen; OVMF's two were not seen yet.
+        id="not-bootable",
+        pattern=r"No bootable device\.|BdsDxe: No bootable option|UEFI Interactive Shell",
+        brief="the firmware finds nothing on the disk that it could start",
+        remedy="a BIOS wants boot code in the first sector, UEFI an EFI system partition with EFI/BOOT/BOOTX64.EFI",
+    ),
     _Sign(
         id="kernel-format",
         pattern=r"error: .*not (?:a )?xen image",
@@ -78,7 +86,7 @@ _SIGNS = (
         id="loader",
         pattern=r"error: (?P<what>[^\n]*\S)",
         brief="the loader failed: {what}",
-        remedy="see the console; the boot menu is /boot/grub/menu.lst",
+        remedy="see the console; the boot menu is /boot/grub/menu.lst, of an HVM image /boot/grub/grub.cfg",
         fatal=False,
     ),
     _Sign(

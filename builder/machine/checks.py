@@ -18,11 +18,21 @@ say bits; getconf LONG_BIT
 say kernel; uname -r
 say hypervisor; cat /sys/hypervisor/type 2>/dev/null
 say late; grep -v -e '^#' -e noauto /etc/fstab | while read -r device point kind rest; do
-    if [ "$kind" = swap ]; then unit=$(systemd-escape -p --suffix=swap "$device")
+    case $device in
+        UUID=*) node=/dev/disk/by-uuid/${device#UUID=} ;;
+        LABEL=*) node=/dev/disk/by-label/${device#LABEL=} ;;
+        *) node=$device ;;
+    esac
+    if [ "$kind" = swap ]; then unit=$(systemd-escape -p --suffix=swap "$node")
     else unit=$(systemd-escape -p --suffix=mount "$point"); fi
-    [ -b "$device" ] && ! systemctl is-active -q "$unit" && systemctl start "$unit" && echo "$device"
+    [ -b "$node" ] && ! systemctl is-active -q "$unit" && systemctl start "$unit" && echo "$device"
 done 2>/dev/null
 say mounts; cat /proc/mounts
+say root; grep ' / ' /proc/self/mountinfo | while read -r _ _ number _ point _; do
+    each=$(readlink -f "/sys/dev/block/$number") && [ "$point" = / ] && [ -f "$each/partition" ] || continue
+    echo "$(cat "$each/start") $(cat "$each/size") $(cat "$each/../size") $(stat -f -c '%b %S' /)"
+done 2>/dev/null | tail -n 1
+say serials; cat /sys/block/*/serial /sys/block/*/device/serial 2>/dev/null
 say swaps; tail -n +2 /proc/swaps
 say fstab; cat /etc/fstab
 say devices; grep -o '^/dev/[^[:space:]]*' /etc/fstab | while read -r each; do echo "$each $(readlink -f "$each")"; done
@@ -30,6 +40,9 @@ say addresses; ip -o -4 address show scope global 2>/dev/null || hostname -I
 say began; echo $(($(date +%s) - $(cut -d. -f1 /proc/uptime)))
 say host-keys; stat -c '%Y %n' /etc/ssh/ssh_host_*_key
 """
+_SECTOR = 512
+_UNUSED = 4 << 20  # what alignment and the second GPT may leave at the end of a disk
+_FILLED = 0.9
 _CLOCK_SLACK = 5  # seconds; the kernel's clock begins a little before its uptime
 
 
@@ -50,6 +63,10 @@ class Expected:
     """Amazon's word: x86_64 or i386."""
     address: str
     xen: bool = True
+    volume: int = 0
+    """Bytes of the root disk, which the root file system is to fill. 0 when that is not asked for."""
+    serials: tuple[str, ...] = ()
+    """Of disks that it was given."""
 
 
 def parse(output: str) -> dict[str, str]:
@@ -73,6 +90,8 @@ def judge(answers: Mapping[str, str], expected: Expected) -> tuple[Check, ...]:
         *_xen(answers, expected),
         _address(answers, expected),
         *_mounts(answers),
+        *_grown(answers, expected),
+        *_disks(answers, expected),
         *_swap(answers),
         _host_keys(answers),
     )
@@ -127,6 +146,38 @@ def _mounts(answers: Mapping[str, str]) -> Iterator[Check]:
                 f"{line.device} of /etc/fstab is not mounted",
                 f"{line.device} is mounted{_late(line.device, late)}",
             )
+
+
+def _grown(answers: Mapping[str, str], expected: Expected) -> Iterator[Check]:
+    """The root's partition reaches to the end of its disk, and its file system fills it, but for what it needs itself:
+    ext4 takes some 2 %, xfs less."""
+    if not expected.volume:
+        return
+    numbers = answers.get("root", "").split()
+    if len(numbers) != 5 or not all(each.isdecimal() for each in numbers):
+        yield Check(id="root-size", holds=False, says="the root is not on a partition of a disk")
+        return
+    start, size, disk, blocks, block = (int(each) for each in numbers)
+    unused = disk * _SECTOR - (start + size) * _SECTOR
+    fills = blocks * block >= size * _SECTOR * _FILLED
+    yield _check(
+        "root-size",
+        disk * _SECTOR == expected.volume and unused <= _UNUSED and fills,
+        f"the volume has {expected.volume >> 20} MiB, the disk {disk * _SECTOR >> 20}, the root's partition "
+        f"{size * _SECTOR >> 20}, its file system {blocks * block >> 20}",
+        f"the root has grown to {blocks * block >> 20} MiB of a volume of {expected.volume >> 20} MiB",
+    )
+
+
+def _disks(answers: Mapping[str, str], expected: Expected) -> Iterator[Check]:
+    if expected.serials:
+        missing = [each for each in expected.serials if each not in answers.get("serials", "").split()]
+        yield _check(
+            "disks",
+            not missing,
+            f"not there: {', '.join(missing)}",
+            f"{len(expected.serials)} with their serial numbers",
+        )
 
 
 def _swap(answers: Mapping[str, str]) -> Iterator[Check]:

@@ -7,7 +7,6 @@ not show: the loader, the boot menu, the image's initrd, Xen's devices.
 import gzip
 import lzma
 import stat
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -18,114 +17,53 @@ from builder.formats import menu_lst
 from builder.formats.bzimage import parse_kernel
 from builder.formats.initrd import Entry, format_cpio, module_name, read_initrd
 from builder.host import process, zstd
-from builder.machine import image_files, qemu
-from builder.machine.disks import Disks
-from builder.machine.emulator import Emulator
-from builder.machine.guest import Disk, End, GuestSpec
-from builder.machine.metadata_socket import MetadataSocket, Serve
+from builder.machine import image_files, plain, qemu
+from builder.machine.created import Guest
+from builder.machine.guest import Disk, GuestSpec
+from builder.machine.metadata_socket import Serve
+from builder.machine.plain import PlainMachine
 from builder.machine.prepare import Prepared
-from builder.machine.qmp import Closed, Event
 
-ADDRESS = "172.31.0.10"
-# One network that holds the guest and the metadata address both, so that no router is needed.
-_NETWORK = "net=160.0.0.0/4,host=172.31.0.1,dns=172.31.0.2,dhcpstart=172.31.0.10,restrict=on"
 MENUS = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
 # Documentation/arch/x86/boot.rst: xloadflags, and its bit for a 64-bit entry point.
 _XLOADFLAGS, _KERNEL_64 = 0x236, 1
 _MODULES = ("virtio_pci", "virtio_blk", "ext4")
-_ENDS = {"guest-shutdown": "poweroff", "guest-reset": "reboot", "guest-panic": "crash", "host-qmp-quit": "destroyed"}
-
-
-class DirectGuest:
-    """An image that runs; it ends with `close`. The same questions can be asked as of host.Guest."""
-
-    def __init__(
-        self, spec: GuestSpec, prepared: Prepared, *, scratch: Path, logs: Path, serve: Serve | None = None
-    ) -> None:
-        self.spec = spec
-        self.console = logs / f"{spec.name}.console"
-        self.end: End | None = None
-        self._over = threading.Event()
-        logs.mkdir(parents=True, exist_ok=True)
-        root = spec.disks[0]
-        boot = scratch / f"{spec.name}.boot"
-        boot.mkdir(parents=True)
-        menu = boot_entry(root.base, boot)
-        kernel, version = _kernel(root.base, menu.kernel, boot)
-        (boot / "kernel").write_bytes(kernel)
-        (boot / "initrd").write_bytes(initramfs(root.base, version, spec.disks, prepared, boot))
-
-        def options(place: Path) -> list[str]:
-            return command_options(spec, boot, self.console, arguments(menu.arguments))
-
-        self._emulator = Emulator(scratch=scratch, log=logs / "qemu.log", options=options, patience=300.0)
-        try:
-            self._metadata = MetadataSocket(self._emulator.place, lambda slot, peer: serve and serve(self, peer))
-            self._emulator.greet()
-            disks = Disks(self._emulator.monitor, self._emulator.place)
-            for number, disk in enumerate(spec.disks):
-                disks.add(f"direct{number}", disk.base)
-                device = {"driver": "virtio-blk-pci", "drive": f"direct{number}", "id": f"disk{number}"}
-                self._emulator.monitor.execute("device_add", device)
-            threading.Thread(target=self._watch, name="direct", daemon=True).start()
-            self._emulator.monitor.execute("cont")
-        except BaseException:
-            self.close()
-            raise
-
-    def forward(self, guest_port: int, port: int) -> None:
-        """Listen on a port of 127.0.0.1 for the guest."""
-        said = self._emulator.monitor.human(f"hostfwd_add net tcp:127.0.0.1:{port}-{ADDRESS}:{guest_port}")
-        if said:
-            raise BuilderError(f"port {port} cannot be listened on", detail=said)
-
-    def wait(self, seconds: float | None = None) -> End | None:
-        """How it ended; None if it has not after that time."""
-        self._over.wait(seconds)
-        return self.end
-
-    def console_text(self) -> str:
-        try:
-            return self.console.read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
-
-    def close(self) -> None:
-        self._emulator.close()
-        if hasattr(self, "_metadata"):
-            self._metadata.close()
-
-    def _watch(self) -> None:
-        try:
-            event = self._emulator.monitor.wait_for(_shutdown, patient=True)
-            reason = _ENDS.get(event.get("data", {}).get("reason", ""), "lost")
-        except Closed:
-            reason = "lost"
-        self.end = End(reason=reason)
-        self._over.set()
 
 
 @contextmanager
 def booted(
     spec: GuestSpec, prepared: Prepared, *, scratch: Path, logs: Path, serve: Serve | None = None
-) -> Iterator[DirectGuest]:
-    """A guest that ends with the block."""
-    guest = DirectGuest(spec, prepared, scratch=scratch, logs=logs, serve=serve)
+) -> Iterator[PlainMachine]:
+    """A guest that ends with the block. The same questions can be asked as of one under Xen."""
+    logs.mkdir(parents=True, exist_ok=True)
+    console = logs / f"{spec.name}.console"
+    root = spec.disks[0]
+    boot = scratch / f"{spec.name}.boot"
+    boot.mkdir(parents=True)
+    menu = boot_entry(root.base, boot)
+    kernel, version = _kernel(root.base, menu.kernel, boot)
+    (boot / "kernel").write_bytes(kernel)
+    (boot / "initrd").write_bytes(initramfs(root.base, version, spec.disks, prepared, boot))
+    machine = PlainMachine(
+        Guest(spec, 1, console),
+        [{"driver": "virtio-blk-pci"}] * len(spec.disks),
+        options=lambda place: command_options(spec, boot, console, arguments(menu.arguments)),
+        scratch=scratch,
+        log=logs / "qemu.log",
+        serve=serve,
+    )
     try:
-        yield guest
+        yield machine
     finally:
-        guest.close()
+        machine.close()
 
 
 def command_options(spec: GuestSpec, boot: Path, console: Path, command_line: str) -> list[str]:
-    relay = '"./python" -I -S ./relay.py metadata 1'
     return [
         "-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "pc,usb=off",
-        "-smp", str(spec.vcpus), "-m", str(spec.memory_mib), *qemu.QUIET, "-S",
         "-kernel", str(boot / "kernel"), "-initrd", str(boot / "initrd"), "-append", command_line,
         "-serial", f"file:{qemu.escaped(console)}",
-        "-netdev", f"user,id=net,{_NETWORK},guestfwd=tcp:169.254.169.254:80-cmd:{relay}",
-        "-device", f"virtio-net-pci,netdev=net,romfile=,mac={spec.mac}",
+        *plain.common_options(spec),
     ]  # fmt: skip
 
 
@@ -222,10 +160,6 @@ def load_order(listing: str, wanted: Sequence[str]) -> list[str]:
         if name in named:
             add(named[name])
     return list(order)
-
-
-def _shutdown(event: Event) -> bool:
-    return bool(event["event"] == "SHUTDOWN")
 
 
 def disk_rules(disks: Sequence[Disk]) -> str:

@@ -4,6 +4,7 @@ What a guest writes goes to a qcow2 file in QEMU's own directory; the image belo
 """
 
 import fcntl
+import hashlib
 import itertools
 import os
 import threading
@@ -18,6 +19,8 @@ from builder.machine.guest import Disk
 from builder.machine.qmp import Event, Monitor
 
 _LUNS = 255
+# What is written reaches this machine's kernel; it is not waited for until it is on its disks.
+_CACHE = {"direct": False, "no-flush": True}
 
 
 class Disks:
@@ -30,8 +33,8 @@ class Disks:
         self._numbers = itertools.count()
         self._attached: dict[int, dict[int, str]] = {}
 
-    def attach(self, slot: int, base: Path) -> int:
-        """Plug in a disk with what `base` holds; its LUN."""
+    def attach(self, slot: int, disk: Disk) -> int:
+        """Plug in a disk; its LUN."""
         with self._lock:
             used = {lun for each in self._attached.values() for lun in each}
             lun = next((each for each in range(_LUNS) if each not in used), None)
@@ -39,7 +42,7 @@ class Disks:
                 raise BuilderError("the Xen host has no room for more disks")
             name = f"disk{next(self._numbers)}"
             self._attached.setdefault(slot, {})[lun] = name
-        self.add(name, base)
+        self.add(name, disk)
         self._monitor.execute(
             "device_add",
             {"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": 0, "lun": lun, "drive": name, "id": f"{name}-device"},
@@ -63,30 +66,37 @@ class Disks:
     def _overlay(self, name: str) -> Path:
         return self._place / f"{name}.qcow2"
 
-    def add(self, name: str, base: Path) -> None:
-        """An overlay over `base`, under a name that a device can use. `no-flush`: it does not outlive QEMU anyway."""
-        overlay = self._overlay(name)
-        overlay.touch(mode=0o600)
-        size = -(-base.stat().st_size // 512) * 512
-        cache = {"direct": False, "no-flush": True}
-        self._add({"driver": "file", "node-name": f"{name}-file", "filename": str(overlay), "cache": cache})
-        self._monitor.execute(
-            "blockdev-create",
-            {"job-id": name, "options": {"driver": "qcow2", "file": f"{name}-file", "size": size}},
-        )
-        self._monitor.wait_for(_concluded(name))
-        self._monitor.execute("job-dismiss", {"id": name})
-        below = {"driver": "file", "filename": str(base), "read-only": True}
+    def add(self, name: str, disk: Disk) -> None:
+        """A disk under a name that a device can use: an overlay over its base, made unless it has one that was kept."""
+        overlay = disk.overlay or self._overlay(name)
+        if not overlay.exists():
+            self._create(f"{name}-new", overlay, -(-max(disk.size, disk.base.stat().st_size) // 512) * 512)
+        below = {"driver": "file", "filename": str(disk.base), "read-only": True}
+        self._add({"driver": "file", "node-name": f"{name}-file", "filename": str(overlay), "cache": _CACHE})
         self._add(
             {
                 "driver": "qcow2",
                 "node-name": name,
                 "file": f"{name}-file",
                 "discard": "unmap",
-                "cache": cache,
+                "cache": _CACHE,
                 "backing": {"driver": "raw", "read-only": True, "file": below},
             }
         )
+
+    def _create(self, name: str, overlay: Path, size: int) -> None:
+        """An empty overlay, which is there whole or not at all."""
+        partial = overlay.with_name(f".{overlay.name}")
+        partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600)
+        self._add({"driver": "file", "node-name": name, "filename": str(partial), "cache": _CACHE})
+        self._monitor.execute(
+            "blockdev-create", {"job-id": name, "options": {"driver": "qcow2", "file": name, "size": size}}
+        )
+        self._monitor.wait_for(_concluded(name))
+        self._monitor.execute("job-dismiss", {"id": name})
+        self._monitor.execute("blockdev-del", {"node-name": name})
+        partial.rename(overlay)
 
     def _add(self, options: dict[str, Any]) -> None:
         self._monitor.execute("blockdev-add", options)
@@ -124,16 +134,28 @@ def blank(cache: Path, kind: str, size_gb: int) -> Path:
     return path
 
 
-def instance_disks(cache: Path, kind: InstanceType) -> tuple[Disk, ...]:
-    """The disks that an instance of a type has besides its root, new. Those without a stable name are left out."""
+def instance_disks(cache: Path, kind: InstanceType, *, hvm: str = "") -> tuple[Disk, ...]:
+    """The disks that an instance of a type has besides its root, new. A paravirtual one has those with a stable name;
+    an HVM guest, whose name `hvm` is, has all of them, and knows NVMe disks by their serial numbers."""
     return tuple(
         Disk(
-            device=each.device,
+            device=each.device or each.virtual,
             base=blank(cache, "swap" if each.virtual == "swap" else "ext3" if each.formatted else "none", each.size_gb),
+            serial=store_serial(hvm, number) if hvm else "",
         )
-        for each in kind.disks
-        if each.device
+        for number, each in enumerate(kind.disks)
+        if each.device or hvm
     )
+
+
+def volume_serial(name: str) -> str:
+    """The serial number of a disk that is an EBS volume, whose id it is but for the hyphen: here of any name."""
+    return "vol0" + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def store_serial(name: str, number: int) -> str:
+    """That of a disk of a guest's instance store: AWS and 17 digits."""
+    return "AWS" + hashlib.sha256(f"{name} {number}".encode()).hexdigest()[:17].upper()
 
 
 def format_command(kind: str, path: Path) -> list[str | Path]:

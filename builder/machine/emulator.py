@@ -13,7 +13,7 @@ from pathlib import Path
 from builder.errors import BuilderError
 from builder.host import process
 from builder.machine import qemu, watch, workplace
-from builder.machine.qmp import Closed, Monitor
+from builder.machine.qmp import Closed, Event, Monitor
 
 Options = Callable[[Path], Sequence[str]]
 _END_SECONDS = 10.0
@@ -69,6 +69,12 @@ class Emulator:
         except OSError:
             return ""
 
+    def quit(self) -> None:
+        """Let QEMU end by itself, with all that it holds back written to its files."""
+        self.monitor.execute("quit")
+        with suppress(Closed):
+            self.monitor.wait_for(_never)
+
     def close(self) -> None:
         """End QEMU and wait until nothing of it is left."""
         for pipe in (self._watcher.stdin, self._watcher.stdout):
@@ -85,6 +91,11 @@ class Emulator:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+
+def _never(event: Event) -> bool:
+    del event
+    return False
 
 
 def provide_relay(place: Path) -> None:

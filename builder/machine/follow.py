@@ -98,7 +98,7 @@ def ended(guest: Running, phase: str, explain: Explain, *, skip: int = 0) -> Not
         "reboot": "the guest restarted",
         "crash": "the guest crashed",
         "failed": f"Xen could not start the guest: {said[0]}",
-        "lost": "the Xen host ended",
+        "lost": "its host ended",
     }.get(guest.end.reason, f"the guest ended ({guest.end.reason})")
     return _not_booted(explain, guest.console_text()[skip:], f"{how} before {phases.NAMES[phase]}")
 

@@ -1,6 +1,7 @@
 """A guest: what it is made of, and how Xen is told. Pure."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 LOADER = "pv-grub-hd0"
@@ -13,6 +14,41 @@ class Disk:
     device: str
     """The name that EC2 gives it: sda1, sda2, sdb. Newer kernels say xvd for sd."""
     base: Path
+    size: int = 0
+    """Bytes; 0 for as many as `base` has. Beyond its end a disk reads as zeros."""
+    overlay: Path | None = None
+    """Where what it writes is kept when the guest has ended, for the next one that has it: a volume. None: nowhere."""
+    serial: str = ""
+    """As an NVMe or virtio disk tells it."""
+
+
+class Firmware(StrEnum):
+    """What starts an HVM guest."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+def firmwares(boot_mode: str, *, nitro: bool) -> tuple[Firmware, ...]:
+    """What may start an image: first what EC2 takes on such a type. Types that are not Nitro have no UEFI, and an image
+    without a boot mode is started by the BIOS (EC2 User Guide, "Boot modes"). () for one that cannot be started."""
+    if not nitro:
+        return () if boot_mode == "uefi" else (Firmware.BIOS,)
+    modes = {"uefi": (Firmware.UEFI,), "uefi-preferred": (Firmware.UEFI, Firmware.BIOS)}
+    return modes.get(boot_mode, (Firmware.BIOS,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hvm:
+    """A guest with firmware and a partitioned disk: none of Xen's."""
+
+    firmware: Firmware
+    instance_type: str
+    """As its SMBIOS tables say it."""
+    nitro: bool = True
+    """Its disks are NVMe. Older types have Xen's disks, which QEMU does not have alone: virtio stands in for them."""
+    variables: Path | None = None
+    """Where the UEFI's variables are kept, as Disk.overlay. None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +75,8 @@ class GuestSpec:
     loader: str = LOADER
     """pv-grub-hd0 or pv-grub-hd00 (a partitioned disk), unless `kernel` is given."""
     kernel: OwnKernel | None = None
+    hvm: Hvm | None = None
+    """None for a paravirtual guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,51 +20,15 @@ from typing import Self
 
 from builder.errors import BuilderError
 from builder.host import apt
-from builder.machine import network, qemu, warm
+from builder.machine import network, ports, qemu, warm
 from builder.machine.control import Control, decoded
+from builder.machine.created import Ended, Guest, nobody
 from builder.machine.disks import Disks
 from builder.machine.emulator import Emulator
-from builder.machine.guest import End, GuestSpec, format_domain
+from builder.machine.guest import Disk, End, GuestSpec, format_domain
 from builder.machine.metadata_socket import MetadataSocket, Serve
 from builder.machine.network import Permission, Wire
 from builder.machine.prepare import prepare
-
-
-class Guest:
-    """A guest that was created. It may have ended meanwhile."""
-
-    def __init__(self, spec: GuestSpec, slot: int, console: Path) -> None:
-        self.spec = spec
-        self.slot = slot
-        self.console = console
-        """What it wrote to its console so far, growing as it writes."""
-        self.started = False
-        self.end: End | None = None
-        self._over = threading.Event()
-
-    def wait(self, seconds: float | None = None) -> End | None:
-        """How it ended; None if it has not after that time."""
-        self._over.wait(seconds)
-        return self.end
-
-    def finish(self, end: End) -> None:
-        """Said by the host, once."""
-        if self.end is None:
-            self.end = end
-            self._over.set()
-
-    def console_text(self) -> str:
-        try:
-            return self.console.read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
-
-
-Ended = Callable[[Guest, End], None]
-
-
-def _nobody(guest: Guest, end: End) -> None:
-    """Nobody wants to know."""
 
 
 class XenHost:
@@ -77,7 +41,7 @@ class XenHost:
         scratch: Path,
         logs: Path,
         serve: Serve | None = None,
-        ended: Ended = _nobody,
+        ended: Ended = nobody,
         services: Sequence[int] = (),
         client: str = network.CLIENT,
         progress: apt.Progress | None = None,
@@ -157,7 +121,7 @@ class XenHost:
             self._attach_console(guest)
             nodes = []
             for disk in spec.disks:
-                lun = self._disks.attach(guest.slot, disk.base)
+                lun = self._disks.attach(guest.slot, disk)
                 nodes.append(self._control.ask("disk", lun))
             self._describe(guest, tuple(nodes))
             self._write_rules()
@@ -214,20 +178,11 @@ class XenHost:
 
         Whether a connection comes through is the filter's matter. BuilderError if it cannot be listened on.
         """
-        for _ in range(10):
-            chosen = port or _free_port(address)
-            said = self._emulator.monitor.human(
-                f"hostfwd_add net tcp:{address}:{chosen}-{guest.spec.address}:{guest_port}"
-            )
-            if not said:
-                return chosen
-            if port:
-                break
-        raise BuilderError(f"{address} port {chosen} cannot be listened on", detail=said)
+        return ports.listen(self._emulator.monitor, guest.spec.address, guest_port, address=address, port=port)
 
     def unforward(self, port: int, *, address: str = "127.0.0.1") -> None:
         """Listen there no more; connections that there are go on."""
-        self._emulator.monitor.human(f"hostfwd_remove net tcp:{address}:{port}")
+        ports.close(self._emulator.monitor, port, address=address)
 
     def inside(self, script: str) -> str:
         """What a shell script says in dom0: for tests, and for looking into trouble."""
@@ -288,7 +243,7 @@ class XenHost:
 
     def _copy(self, guest: Guest, source: Path, target: str) -> None:
         """A file of the host's into dom0, by way of a disk."""
-        lun = self._disks.attach(guest.slot, source)
+        lun = self._disks.attach(guest.slot, Disk(device="", base=source))
         node = self._control.ask("disk", lun)
         self._control.ask("copy", node, source.stat().st_size, target, patience=self._patience)
 
@@ -334,9 +289,3 @@ class XenHost:
 
 def _silent(what: str, done: int, total: int) -> None:
     """Nobody wants to know."""
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])

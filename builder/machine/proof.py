@@ -1,29 +1,30 @@
 """The boot proof: an image is booted as EC2 would, looked at over SSH, and told off or let go.
 
-Levels: `login` boots it under Xen as an instance of one type; `full` also restarts it and takes its first ephemeral
-disk away; `direct` boots it in plain QEMU, for a quick look.
+Levels of a paravirtual image: `login` boots it under Xen as an instance of one type; `full` also restarts it and takes
+its first ephemeral disk away; `direct` boots it in plain QEMU, for a quick look. Of an HVM image: `login` boots it with
+each firmware that EC2 may start it with; `full` also restarts it and takes its first ephemeral disk away; `direct`
+takes the BIOS alone, which is sooner done.
 """
 
 import fcntl
-import json
 import os
 import shutil
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
-from builder.canonical import to_plain
-from builder.catalog.instance_types import InstanceType
-from builder.machine import causes, checks, direct, doors, metadata, phases, prepare, ssh, workplace
+from builder.machine import causes, checks, direct, doors, metadata, phases, plain, prepare, ssh, workplace
 from builder.machine.checks import Check
+from builder.machine.created import Guest
 from builder.machine.diagnose import diagnose
+from builder.machine.disks import volume_serial
 from builder.machine.follow import NotBooted, Running, ended, follow
-from builder.machine.guest import Disk, GuestSpec, classic_mac, classic_name
-from builder.machine.host import Guest, XenHost
+from builder.machine.guest import Disk, Firmware, GuestSpec, Hvm, classic_mac, classic_name
+from builder.machine.host import XenHost
+from builder.machine.hvm import HvmHost
 from builder.machine.network import Permission
+from builder.machine.subject import HvmSubject, Level, Proof, Subject
 
 ADDRESS = "10.251.50.35"
 INSTANCE = "i-0f00db00"
@@ -31,77 +32,8 @@ _PATIENCE_SECONDS = 240.0  # emulated, on a busy machine
 _TRY_SECONDS = 1.0
 
 
-class Level(StrEnum):
-    """How much is proved."""
-
-    DIRECT = "direct"
-    LOGIN = "login"
-    FULL = "full"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is booted, and as what."""
-
-    image: Path
-    architecture: str
-    instance_type: str
-    disks: tuple[Disk, ...]
-    """Those of the instance type, besides the root."""
-    root_device: str = "sda1"
-    loader: str = "pv-grub-hd0"
-    memory_mib: int = 512
-    vcpus: int = 2
-    injected: tuple[str, ...] = ()
-    """Public keys that the image lets in as root."""
-    metadata_key: bool = True
-    """The image fetches the key that an instance is launched with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What was seen."""
-
-    level: Level
-    instance_type: str
-    seconds: tuple[tuple[str, float], ...]
-    """Phase, and seconds since the beginning."""
-    checks: tuple[Check, ...]
-    cause: causes.Cause | None = None
-    why: str = ""
-    """One line; "" when all holds."""
-    requests: tuple[str, ...] = field(default=(), repr=False)
-    """What the metadata service was asked."""
-
-    @property
-    def holds(self) -> bool:
-        return not self.why and all(each.holds for each in self.checks)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it does not hold, a line each."""
-        return (*((self.why,) if self.why else ()), *(f"{each.id}: {each.says}" for each in self.broken))
-
-    @property
-    def broken(self) -> tuple[Check, ...]:
-        return tuple(each for each in self.checks if not each.holds)
-
-    def document(self) -> str:
-        """The result record, as JSON."""
-        plain = {
-            "format": 1,
-            "level": self.level.value,
-            "instance_type": self.instance_type,
-            "holds": self.holds,
-            "why": self.why,
-            "milliseconds": {name: int(seconds * 1000) for name, seconds in self.seconds},
-            "checks": to_plain(self.checks),
-            "cause": to_plain(self.cause),
-        }
-        return json.dumps(plain, indent=1) + "\n"
-
-
 Say = Callable[[str], object]
+Host = XenHost | HvmHost
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,8 +50,16 @@ class _Course:
     seconds: list[tuple[str, float]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    prefix: str = ""
+    """Of phases and checks: which of several boots they are of."""
+
+    @property
+    def address(self) -> str:
+        under_xen = self.subject.hvm is None and self.level is not Level.DIRECT
+        return ADDRESS if under_xen else plain.ADDRESS
 
     def reached(self, phase: str) -> None:
+        phase = self.prefix + phase
         self.seconds.append((phase, round(time.monotonic() - self.began, 1)))
         self.say(phase)
 
@@ -130,12 +70,10 @@ class _Course:
         return diagnose(console, self.subject.image, self.scratch)
 
     def check(self, name: str, holds: bool, *, bad: str, good: str) -> None:
-        self.checks.append(Check(id=name, holds=holds, says=good if holds else bad))
+        self.found([Check(id=name, holds=holds, says=good if holds else bad)])
 
-
-def guest_memory(kind: InstanceType, limit: int = 512) -> int:
-    """MiB that a guest of a type is given here: all of an instance type's would be wasted on a look at it."""
-    return min(limit, kind.memory_mib)
+    def found(self, checks: Iterable[Check]) -> None:
+        self.checks += (replace(each, id=self.prefix + each.id) for each in checks)
 
 
 def prove(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs: Path, say: Say) -> Proof:
@@ -158,7 +96,10 @@ def _proved(subject: Subject, level: Level, *, cache: Path, scratch: Path, logs:
     course = _Course(subject=subject, level=level, cache=cache, logs=logs, scratch=place, say=say)
     why, cause = "", None
     try:
-        (_prove_direct if level is Level.DIRECT else _prove_under_xen)(course)
+        if subject.hvm is not None:
+            _prove_hvm(course, subject.hvm)
+        else:
+            (_prove_direct if level is Level.DIRECT else _prove_under_xen)(course)
     except NotBooted as error:
         why, cause = error.brief, error.cause
     finally:
@@ -190,10 +131,10 @@ def _prove_under_xen(course: _Course) -> None:
         note=course.say,
     ) as host:
         course.reached("dom0")
-        guest = host.create(_spec(course.subject, "console"))
+        guest = host.create(_spec(course, "console"))
         login = _let_in(course, host, guest)
         _follow(course, guest, login)
-        _look(course, login, guest, address=ADDRESS)
+        _look(course, login, guest)
         if course.level is Level.FULL:
             guest = _restarted(course, host, guest, login)
         _power_off(course, login, guest)
@@ -206,29 +147,62 @@ def _prove_direct(course: _Course) -> None:
     told = _metadata(course)
     prepared = prepare.prepare(course.cache, progress=course.fetching, note=course.say)
     with direct.booted(
-        _spec(course.subject, "console"),
+        _spec(course, "console"),
         prepared,
         scratch=course.scratch,
         logs=course.logs,
         serve=lambda guest, peer: metadata.serve(peer, told, course.requests.append),
-    ) as guest:
-        login = ssh.Login(port=_free_port(), known=course.scratch / "known_hosts")
-        guest.forward(22, login.port)
-        _follow(course, guest, login)
-        _look(course, login, guest, address=direct.ADDRESS, xen=False)
-        _power_off(course, login, guest)
+    ) as machine:
+        login = ssh.Login(port=machine.forward(22), known=course.scratch / "known_hosts")
+        _follow(course, machine.guest, login)
+        _look(course, login, machine.guest)
+        _power_off(course, login, machine.guest)
 
 
-def _spec(subject: Subject, name: str) -> GuestSpec:
+def _prove_hvm(course: _Course, hvm: HvmSubject) -> None:
+    """Boot and look with each firmware, and for `full` once more without a disk."""
+    told = _metadata(course)
+    with HvmHost(
+        cache=course.cache,
+        scratch=course.scratch,
+        logs=course.logs,
+        serve=lambda guest, peer: metadata.serve(peer, told, course.requests.append),
+    ) as host:
+        for number, firmware in enumerate(chosen := hvm.chosen(course.level)):
+            course.prefix = f"{firmware} " if len(chosen) > 1 else ""
+            guest = host.create(_spec(course, firmware, firmware=firmware))
+            login = _let_in(course, host, guest)
+            _follow(course, guest, login)
+            _look(course, login, guest)
+            if course.level is Level.FULL and not number:
+                guest = _restarted(course, host, guest, login)
+            _power_off(course, login, guest)
+            host.remove(guest)
+        course.prefix = ""
+        if course.level is Level.FULL:
+            _without_a_disk(course, host, firmware=hvm.firmwares[0])
+
+
+def _spec(course: _Course, name: str, *, firmware: Firmware = Firmware.BIOS, missing: int = 0) -> GuestSpec:
+    """The guest without so many of its ephemeral disks."""
+    subject = course.subject
+    hvm, volume = None, 0
+    if subject.hvm is not None:
+        hvm = Hvm(firmware=firmware, instance_type=subject.instance_type, nitro=subject.hvm.nitro)
+        volume = subject.hvm.volume
+    root = Disk(
+        device=subject.root_device, base=subject.image, size=volume, serial=volume_serial(INSTANCE) if hvm else ""
+    )
     return GuestSpec(
         name=name,
         memory_mib=subject.memory_mib,
         vcpus=subject.vcpus,
-        disks=(Disk(device=subject.root_device, base=subject.image), *subject.disks),
+        disks=(root, *subject.disks[missing:]),
         mac=classic_mac(0x1F35),
-        address=ADDRESS,
-        hostname=classic_name(ADDRESS),
+        address=course.address,
+        hostname=classic_name(course.address),
         loader=subject.loader,
+        hvm=hvm,
     )
 
 
@@ -240,27 +214,31 @@ def _metadata(course: _Course) -> metadata.Metadata:
         "meta-data/ami-id": "ami-00000000",
         "meta-data/instance-id": INSTANCE,
         "meta-data/instance-type": subject.instance_type,
-        "meta-data/local-ipv4": ADDRESS,
-        "meta-data/local-hostname": f"{classic_name(ADDRESS)}.ec2.internal",
-        "meta-data/hostname": f"{classic_name(ADDRESS)}.ec2.internal",
+        "meta-data/local-ipv4": course.address,
+        "meta-data/local-hostname": f"{classic_name(course.address)}.ec2.internal",
+        "meta-data/hostname": f"{classic_name(course.address)}.ec2.internal",
         "meta-data/public-keys/0/openssh-key": key,
         "meta-data/block-device-mapping/ami": subject.root_device,
         "meta-data/block-device-mapping/root": f"/dev/{subject.root_device}",
     }
-    return metadata.Metadata(values={path: value.encode() for path, value in values.items()})
+    return metadata.Metadata(
+        values={path: value.encode() for path, value in values.items()}, token_required=subject.token_required
+    )
 
 
-def _let_in(course: _Course, host: XenHost, guest: Guest) -> ssh.Login:
+def _let_in(course: _Course, host: Host, guest: Guest) -> ssh.Login:
     """Open port 22 of a guest to this machine."""
-    host.permit({guest.spec.name: (Permission(protocol="tcp", first=22, last=22, cidrs=("0.0.0.0/0",)),)})
-    return ssh.Login(port=host.forward(guest, 22), known=course.scratch / "known_hosts")
+    if isinstance(host, XenHost):
+        host.permit({guest.spec.name: (Permission(protocol="tcp", first=22, last=22, cidrs=("0.0.0.0/0",)),)})
+    return ssh.Login(port=host.forward(guest, 22), known=course.scratch / f"known_hosts_{guest.spec.name}")
 
 
 def _follow(course: _Course, guest: Running, login: ssh.Login, *, skip: int = 0, prefix: str = "") -> None:
     """As follow.follow, with what this proof knows."""
+    steps = phases.WITHOUT_LOADER if course.level is Level.DIRECT else phases.WITH_LOADER
     follow(
         guest,
-        steps=phases.WITHOUT_LOADER if course.level is Level.DIRECT else phases.WITH_LOADER,
+        steps=phases.WITH_FIRMWARE if course.subject.hvm else steps,
         reached=lambda phase: course.reached(prefix + phase),
         knock=lambda: ssh.greets(login),
         explain=course.explain,
@@ -268,18 +246,24 @@ def _follow(course: _Course, guest: Running, login: ssh.Login, *, skip: int = 0,
     )
 
 
-def _look(course: _Course, login: ssh.Login, guest: Running, *, address: str, xen: bool = True) -> None:
+def _look(course: _Course, login: ssh.Login, guest: Guest) -> None:
     """Log in and ask everything."""
     subject, key = course.subject, course.scratch / "launch-key"
     if not subject.metadata_key:
-        course.checks += doors.look(login, subject.injected, course.scratch)
+        course.found(doors.look(login, subject.injected, course.scratch))
         return
     output = _answered(course, login, guest, key, checks.SCRIPT)
     course.reached("ssh")
-    expected = checks.Expected(architecture=subject.architecture, address=address, xen=xen)
-    course.checks += checks.judge(checks.parse(output), expected)
+    expected = checks.Expected(
+        architecture=subject.architecture,
+        address=course.address,
+        xen=course.address == ADDRESS,
+        volume=subject.hvm.volume if subject.hvm else 0,
+        serials=tuple(each.serial for each in guest.spec.disks if each.serial),
+    )
+    course.found(checks.judge(checks.parse(output), expected))
     course.check("metadata-key", True, bad="", good="the key from the metadata service logs in")
-    course.checks += doors.look(login, subject.injected, course.scratch)
+    course.found(doors.look(login, subject.injected, course.scratch))
     text = guest.console_text()
     course.check("console", "Linux version" in text, bad="no kernel messages", good="kernel messages")
 
@@ -300,7 +284,7 @@ def _answered(course: _Course, login: ssh.Login, guest: Running, key: Path, scri
         time.sleep(_TRY_SECONDS)
 
 
-def _restarted(course: _Course, host: XenHost, guest: Guest, login: ssh.Login) -> Guest:
+def _restarted(course: _Course, host: Host, guest: Guest, login: ssh.Login) -> Guest:
     """It restarts, comes up, and is the same machine to SSH (its host keys are known by now)."""
     skip, key = len(guest.console_text()), course.scratch / "launch-key"
     ssh.run(login, key, "systemctl reboot --no-block 2>/dev/null || reboot")
@@ -315,13 +299,13 @@ def _restarted(course: _Course, host: XenHost, guest: Guest, login: ssh.Login) -
     return again
 
 
-def _without_a_disk(course: _Course, host: XenHost) -> None:
+def _without_a_disk(course: _Course, host: Host, *, firmware: Firmware = Firmware.BIOS) -> None:
     """A missing ephemeral disk must not keep it from coming up."""
     if not course.subject.disks:
         return
-    missing, *others = course.subject.disks
-    guest = host.create(_spec(replace(course.subject, disks=tuple(others)), "without-a-disk"))
-    login = replace(_let_in(course, host, guest), known=course.scratch / "known_hosts_without_a_disk")
+    missing = course.subject.disks[0]
+    guest = host.create(_spec(course, "without-a-disk", firmware=firmware, missing=1))
+    login = _let_in(course, host, guest)
     _follow(course, guest, login, prefix=f"without {missing.device} ")
     _answered(course, login, guest, course.scratch / "launch-key", "true")
     course.check(f"without {missing.device}", True, bad="", good="comes up all the same")
@@ -341,9 +325,3 @@ def _power_off(course: _Course, login: ssh.Login, guest: Running) -> None:
     )
     if end is not None:
         course.reached("off")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

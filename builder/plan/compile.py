@@ -106,8 +106,6 @@ def _warnings(request: Request) -> Iterator[str]:
     yield from request.locked.notes
     if request.unsupported:
         yield f"{request.variant.name}: the AMI will not boot: {request.unsupported}"
-    elif request.hvm and request.recipe.boot.level != "none":
-        yield f"{request.variant.name}: not booted before it is registered: the boot proof is for pv images so far"
 
 
 def _chain(request: Request) -> Iterator[Step]:

@@ -1,12 +1,13 @@
 """What each stage is asked for, down to the image and its gates: a spec from a request. Pure."""
 
 import uuid
+from typing import Any
 
 from builder.catalog.renderers import renderer
 from builder.formats.fstab import Volume, fstab
 from builder.plan.repositories import package_sources
 from builder.plan.request import IDENTITY, Request
-from builder.recipe.model import parse_size
+from builder.recipe.model import GIB, parse_size
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.configure.spec import (
     BootSpec,
@@ -174,15 +175,27 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
 
 
 def boot_spec(request: Request) -> ProofSpec | None:
-    """None when the recipe wants no boot proof, or the kernel cannot boot where it would be tried."""
+    """None when the recipe wants no boot proof, or the kernel cannot boot as what it would be."""
     level = request.recipe.boot.level
-    if level == "none" or request.unsupported or request.hvm:
+    if level == "none" or request.unsupported:
         return None
     return ProofSpec(
         level=level,
         architecture=request.variant.architecture,
         instance_type=request.variant.instance_type,
-        loader=request.kernel.pv.loader,
+        loader="" if request.hvm else request.kernel.pv.loader,
         authorized_keys=request.recipe.ssh.authorized_keys,
         metadata_key=request.recipe.ssh.metadata_key,
+        **(_firmware(request) if request.hvm else {}),
     )
+
+
+def _firmware(request: Request) -> dict[str, Any]:
+    """What a boot proof has to know of an HVM image besides."""
+    register, volume = request.recipe.register_, request.recipe.volume
+    return {
+        "virtualization": "hvm",
+        "boot_mode": request.boot_mode,
+        "volume_size": 0 if volume.size == "auto" else parse_size(volume.size) // GIB,
+        "imds": "v2.0" if register.imds == "required" else "",
+    }

@@ -308,8 +308,9 @@ class Boot(Table):
 
     level: BootLevel = Field(
         "login",
-        description="login: under Xen as EC2 boots it, logged in to and looked at; full: also restarted, and without "
-        "an ephemeral disk; direct: in plain QEMU, for a quick look; none.",
+        description="login: as EC2 boots it (pv under Xen, hvm by each firmware that may start it), logged in to and "
+        "looked at; full: also restarted, and without an ephemeral disk; direct: in plain QEMU, of hvm by the BIOS "
+        "alone, for a quick look; none.",
     )
 
 

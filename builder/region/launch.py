@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from builder.region.state import Row, State
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from builder.machine.guest import GuestSpec
+    from builder.machine.guest import Disk, GuestSpec
 
 PIECE = 1 << 20
 FASTEST_VCPUS = 2
@@ -132,28 +132,44 @@ class RegionParts:
                     yield piece
 
 
-def guest_spec(instance: Instance, *, image: Path, cache: Path, memory_mib: int) -> "GuestSpec":
-    """The guest that an instance is: `image` for its root, and new disks of its type. BuilderError when they cannot be
-    made. Its memory is the type's, or `memory_mib` if that is less."""
+def guest_spec(
+    instance: Instance, *, root: "Disk", variables: Path | None = None, cache: Path, memory_mib: int
+) -> "GuestSpec":
+    """The guest that an instance is: `root`, under the name that it is to have, and new disks of its type. BuilderError
+    when they cannot be made. Its memory is the type's, or `memory_mib` if that is less. `variables`: as Hvm has it."""
     from builder.machine import disks, qemu
-    from builder.machine.guest import Disk, GuestSpec, classic_name
+    from builder.machine.guest import Disk, Firmware, GuestSpec, Hvm, classic_name
 
     record = instance.record
     loader = kernels.loader(record.get("KernelId", ""))
-    root = root_disk(record["RootDeviceName"], loader)
     store = [
-        Disk(device=device, base=disks.blank(cache, kind, size_gb)) for _, device, size_gb, kind in record["Disks"]
+        Disk(
+            device=device or virtual,
+            base=disks.blank(cache, kind, size_gb),
+            serial=disks.store_serial(instance.id, number) if instance.hvm else "",
+        )
+        for number, (virtual, device, size_gb, kind) in enumerate(record["Disks"])
     ]
+    hvm = None
+    if instance.hvm:
+        hvm = Hvm(
+            firmware=Firmware(record["Firmware"]),
+            instance_type=record["InstanceType"],
+            nitro=record["Nitro"],
+            variables=variables,
+        )
+    name = record["RootDeviceName"].removeprefix("/dev/") if hvm else root_disk(record["RootDeviceName"], loader)
     return GuestSpec(
         name=instance.id,
         memory_mib=min(record["MemoryMib"], memory_mib),
         vcpus=max(FASTEST_VCPUS, min(record["Vcpus"], qemu.processors())),
-        disks=(Disk(device=root, base=image), *store),
+        disks=(replace(root, device=name), *store),
         mac=instance.mac,
         address=instance.private_address,
         hostname=classic_name(instance.private_address),
         domain=DOMAIN,
         loader=loader,
+        hvm=hvm,
     )
 
 

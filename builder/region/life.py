@@ -17,8 +17,8 @@ from builder.region.reach import look
 from builder.region.state import State
 
 if TYPE_CHECKING:
+    from builder.machine.created import Guest
     from builder.machine.guest import End, GuestSpec
-    from builder.machine.host import Guest, XenHost
 
 POLL = 0.5
 BOOT_SECONDS = 600.0
@@ -33,6 +33,20 @@ class Ending:
 
     code: str
     reason: str
+    stopped: bool = False
+    """It may be started again."""
+
+
+class Host(Protocol):
+    """Where guests run: machine/host.py, machine/hvm.py."""
+
+    def create(self, spec: "GuestSpec") -> "Guest": ...
+    def restart(self, guest: "Guest") -> "Guest": ...
+    def reboot(self, guest: "Guest") -> None: ...
+    def shut_down(self, guest: "Guest") -> None: ...
+    def destroy(self, guest: "Guest") -> None: ...
+    def remove(self, guest: "Guest") -> None: ...
+    def close(self) -> None: ...
 
 
 class Surroundings(Protocol):
@@ -41,17 +55,17 @@ class Surroundings(Protocol):
     def spec(self, instance: Instance) -> "GuestSpec":
         """BuilderError when its image cannot be started."""
 
-    def host(self) -> "XenHost":
+    def host(self, instance: Instance) -> Host:
         """The host, started if it is not there. BuilderError when it cannot be."""
 
-    def lost(self, host: "XenHost") -> None:
+    def lost(self, host: Host) -> None:
         """This host has ended."""
 
     def began(self) -> None:
         """A guest is there: what may reach it is to be said."""
 
     def over(self, instance: str) -> None:
-        """Nothing of it is left but its record."""
+        """Nothing of it is left but its record, and its volumes if it was stopped."""
 
 
 class Life:
@@ -63,8 +77,9 @@ class Life:
         self._reach = Reach(status="initializing")
         self._state = state
         self._surroundings = surroundings
-        self._host: XenHost | None = None
+        self._host: Host | None = None
         self._terminating = threading.Event()
+        self._stopping = threading.Event()
         self._rebooting = threading.Event()
         self._seen = 0
         """Bytes of the console that belong to boots before this one."""
@@ -81,6 +96,10 @@ class Life:
 
     def terminate(self) -> None:
         self._terminating.set()
+
+    def stop(self) -> None:
+        """For an instance that may be stopped."""
+        self._stopping.set()
 
     def reboot(self) -> None:
         self._rebooting.set()
@@ -101,9 +120,14 @@ class Life:
                 self._host.remove(self.guest)
         finally:
             with self._state.transaction() as database:
-                states.shut_down(database, self.instance.id, code=ending.code, reason=ending.reason)
-                states.terminate(database, self.instance.id)
-            sys.stderr.write(f"{now()} {self.instance.id} terminated: {ending.reason}\n")
+                stopped = ending.stopped and states.stopped(
+                    database, self.instance.id, code=ending.code, reason=ending.reason
+                )
+                if not stopped:
+                    states.shut_down(database, self.instance.id, code=ending.code, reason=ending.reason)
+                    states.terminate(database, self.instance.id)
+            how = "stopped" if stopped else "terminated"
+            sys.stderr.write(f"{now()} {self.instance.id} {how}: {ending.reason}\n")
             self._surroundings.over(self.instance.id)
 
     def _live(self) -> Ending:
@@ -111,15 +135,15 @@ class Life:
             spec = self._surroundings.spec(self.instance)
         except BuilderError as error:
             return _failed(states.IMAGE, error)
-        if self._terminating.is_set():
-            return _by_user()
+        if self._told_to_end:
+            return self._by_user()
         try:
             guest = self._create(spec)
         except BuilderError as error:
             return _failed(states.CAPACITY if "room" in error.brief else states.REGION, error)
         with self._state.transaction() as database:
-            if not states.start(database, self.instance.id):  # terminated before there was anybody to be told
-                self._terminating.set()
+            if not states.start(database, self.instance.id) and not self._told_to_end:
+                self._terminating.set()  # before there was anybody to be told
         self._surroundings.began()
         return self._follow(guest)
 
@@ -127,10 +151,11 @@ class Life:
         from builder.machine.qmp import Closed
 
         for last in (False, True):
-            self._host = self._surroundings.host()
+            self._host = self._surroundings.host(self.instance)
             try:
                 self.guest = self._host.create(spec)
                 self._patience = time.monotonic() + BOOT_SECONDS
+                self._seen = len(self.guest.console_text())  # of what ran before it was stopped
                 return self.guest
             except Closed:  # a host that was idle may have been killed meanwhile
                 self._surroundings.lost(self._host)
@@ -143,9 +168,9 @@ class Life:
         assert self._host is not None
         while True:
             end = guest.wait(POLL)
-            if self._terminating.is_set():
+            if self._told_to_end:
                 self._stop(guest, self._host.shut_down)
-                return _by_user()
+                return self._by_user()
             if end is None and self._rebooting.is_set():
                 self._stop(guest, self._host.reboot)
                 end = guest.end
@@ -194,22 +219,29 @@ class Life:
         if end.reason == "lost":
             assert self._host is not None
             self._surroundings.lost(self._host)
-            return Ending(code=states.REGION, reason="the Xen host that it ran on has ended")
+            where = "QEMU" if guest.spec.hvm is not None else "Xen host"
+            reason = f"the {where} that it ran on has ended"
+            return Ending(code=states.REGION, reason=reason, stopped=self.instance.keeps_volumes)
         if found.broken:
             return Ending(code=states.IMAGE, reason=f"Client error on launch: {found.cause}")
         if end.reason == "poweroff":
-            return Ending(code=states.ITSELF, reason="Instance initiated shutdown")
+            stopped = self.instance.shutdown_behavior == "stop"
+            return Ending(code=states.ITSELF, reason="Instance initiated shutdown", stopped=stopped)
         if end.reason == "destroyed":
-            return Ending(code=states.REGION, reason="the local region was stopped")
+            reason = "the local region was stopped"
+            return Ending(code=states.REGION, reason=reason, stopped=self.instance.keeps_volumes)
         said = f" ({end.detail.splitlines()[-1]})" if end.detail else ""
         if end.reason == "failed":
             return Ending(code=states.REGION, reason=f"Internal error on launch: Xen could not start it{said}")
         how = "it crashed" if end.reason == "crash" else f"it ended: {end.reason}"
         return Ending(code=states.IMAGE, reason=f"{how}{said}")
 
+    @property
+    def _told_to_end(self) -> bool:
+        return self._terminating.is_set() or self._stopping.is_set()
 
-def _by_user() -> Ending:
-    return Ending(code=states.USER, reason="User initiated shutdown")
+    def _by_user(self) -> Ending:
+        return Ending(code=states.USER, reason="User initiated shutdown", stopped=not self._terminating.is_set())
 
 
 def _failed(code: str, error: BuilderError) -> Ending:

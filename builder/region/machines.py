@@ -1,11 +1,12 @@
-"""The region's machines: one Xen host for all its instances, started by the first one and kept for a while after the
-last. Light to import; what boots is loaded when something is booted.
+"""The region's machines: one Xen host for all its paravirtual instances, started by the first one and kept for a while
+after the last, and a QEMU for each HVM instance. Light to import; what boots is loaded when something is booted.
 
 Everything ends with this process, killed or not: QEMU is tied to it (builder/machine/watch.py), and the records are
 set right by the next start (ec2/instances/states.py: terminate_all).
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -14,29 +15,34 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError
 from builder.region import wishes
-from builder.region.ec2.region import Reach, now
+from builder.region.ec2.region import DiskOf, Reach, now
 from builder.region.state import State
+from builder.region.volumes import Volumes
 
 if TYPE_CHECKING:
     import socket
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from builder.machine.created import Guest
     from builder.machine.guest import GuestSpec
-    from builder.machine.host import Guest, XenHost
+    from builder.machine.host import XenHost
+    from builder.machine.hvm import HvmHost
     from builder.machine.network import Permission
     from builder.region.ec2.instances.record import Instance
     from builder.region.launch import Bundles
-    from builder.region.life import Life
+    from builder.region.life import Host, Life
 
 IDLE_SECONDS = 300.0
 OVERHEAD_MIB = 256
 """Xen's own, beside dom0's."""
 STOP_SECONDS = 3.0
+SPARE_MIB = 1024
+"""Of this machine's memory, that HVM instances leave to everything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,32 +77,55 @@ class HostMachines:
         self._tidying = threading.Lock()
         self._lives: dict[str, Life] = {}
         self._host: XenHost | None = None
+        self._hvm: HvmHost | None = None
+        self._disk_of: dict[str, DiskOf] = {}
+        """Of instances that begin: where their snapshots lie."""
+        self._volumes = Volumes(place / "volumes")
         self._idle: threading.Timer | None = None
         self._ports: dict[str, dict[int, int]] = {}
         self._closing = False
 
     # What operations ask for: ec2/region.py.
 
-    def room(self) -> int:
+    def room(self, virtualization: str) -> int:
+        hvm = virtualization == "hvm"
+        live = [each for each in self._records("state NOT IN ('stopped', 'terminated')") if _is_hvm(each) == hvm]
+        return max(0, self._most(hvm) - len(live))
+
+    def _most(self, hvm: bool) -> int:
+        """How many there may be: what fits into the Xen machine, or into half of this one."""
         from builder.machine import network, qemu
+        from builder.machine.hvm import MOST
 
-        memory = (qemu.MEMORY_MIB - qemu.DOM0_MIB - OVERHEAD_MIB) // self._settings.guest_memory_mib
-        rows = self._state.rows("SELECT count(*) AS live FROM instances WHERE state <> 'terminated'")
-        return max(0, min(network.SLOTS, memory) - int(rows[0]["live"]))
+        memory = qemu.MEMORY_MIB - qemu.DOM0_MIB - OVERHEAD_MIB
+        if hvm:
+            memory = max(0, _memory_mib() - SPARE_MIB)
+        return min(MOST if hvm else network.SLOTS, memory // self._settings.guest_memory_mib)
 
-    def launch(self, instances: Sequence[str]) -> None:
+    def launch(self, instances: Sequence[str], disk_of: DiskOf) -> None:
         from builder.region.ec2.instances.record import find_instances
         from builder.region.life import Life
 
         lives = [Life(each, self._state, self) for each in find_instances(self._state, instances)]
         with self._lock:
             self._lives |= {each.instance.id: each for each in lives}
+            self._disk_of |= {each.instance.id: disk_of for each in lives}
         for each in lives:
             each.begin()
 
     def terminate(self, instance: str) -> None:
         if (life := self._lives.get(instance)) is not None:
             life.terminate()
+            return
+        from builder.region.ec2.instances import states
+
+        with self._state.transaction() as database:  # it was stopped
+            states.terminate(database, instance)
+        self._remove_volumes(instance)
+
+    def stop(self, instance: str) -> None:
+        if (life := self._lives.get(instance)) is not None:
+            life.stop()
 
     def reboot(self, instance: str) -> None:
         if (life := self._lives.get(instance)) is not None:
@@ -119,14 +148,15 @@ class HostMachines:
     def regroup(self) -> None:
         """Rules first, then ports: what is listened on is let through."""
         with self._network:
-            host = self._host
-            if host is None or self._closing:
+            if self._closing or (self._host is None and self._hvm is None):
                 return
             try:
                 permissions = self._permissions()
-                host.permit(permissions, client=self._settings.client)
+                if self._host is not None:
+                    self._host.permit(permissions, client=self._settings.client)
                 for instance, life in tuple(self._lives.items()):
-                    if life.guest is not None and life.guest.end is None:
+                    host = self._host_of(instance)
+                    if host is not None and life.guest is not None and life.guest.end is None:
                         self._listen(host, life.guest, permissions.get(instance, ()))
             except BuilderError as error:  # the host is ending: its instances will say so
                 _say(f"the network's rules could not be written: {error.brief}")
@@ -134,38 +164,71 @@ class HostMachines:
     # What a life asks for: life.py.
 
     def spec(self, instance: "Instance") -> "GuestSpec":
+        from builder.machine.guest import Disk
         from builder.region.launch import guest_spec
 
-        image = self._bundles.disk(instance.image, instance.record["ImageLocation"])
-        return guest_spec(instance, image=image, cache=self._settings.cache, memory_mib=self._settings.guest_memory_mib)
+        with self._lock:
+            disk_of = self._disk_of.pop(instance.id)
+        volumes = instance.record.get("Volumes", ())
+        if volumes:
+            root, variables = self._volumes.disk(volumes[0], disk_of), self._volumes.variables(volumes[0])
+        else:
+            image = self._bundles.disk(instance.image, instance.record["ImageLocation"])
+            root, variables = Disk(device="", base=image), None
+        return guest_spec(
+            instance,
+            root=root,
+            variables=variables,
+            cache=self._settings.cache,
+            memory_mib=self._settings.guest_memory_mib,
+        )
 
-    def host(self) -> "XenHost":
-        from builder.machine.host import XenHost
-
+    def host(self, instance: "Instance") -> "Host":
         with self._starting:
             if self._closing:
                 raise BuilderError("the local region was stopped")
-            if self._host is None:
-                self._host = XenHost(
-                    cache=self._settings.cache,
-                    scratch=self._place / "scratch",
-                    logs=self._consoles,
-                    serve=self._serve,
-                    services=self._settings.services,
-                    client=self._settings.client,
-                    note=_say,
-                )
-                _say(f"Xen host ready after {self._host.seconds_to_ready:.1f} s")
-            host = self._host
+            if instance.hvm:
+                return self._hvm_host()
+            host = self._xen_host()
         with self._network:
             host.permit(self._permissions())
         return host
 
-    def lost(self, host: "XenHost") -> None:
+    def _hvm_host(self) -> "HvmHost":
+        from builder.machine.hvm import HvmHost
+
+        if self._hvm is None:
+            self._hvm = HvmHost(
+                cache=self._settings.cache,
+                scratch=self._place / "scratch",
+                logs=self._consoles,
+                serve=self._serve,
+                services=self._settings.services,
+            )
+        return self._hvm
+
+    def _xen_host(self) -> "XenHost":
+        from builder.machine.host import XenHost
+
+        if self._host is None:
+            self._host = XenHost(
+                cache=self._settings.cache,
+                scratch=self._place / "scratch",
+                logs=self._consoles,
+                serve=self._serve,
+                services=self._settings.services,
+                client=self._settings.client,
+                note=_say,
+            )
+            _say(f"Xen host ready after {self._host.seconds_to_ready:.1f} s")
+        return self._host
+
+    def lost(self, host: "Host") -> None:
         with self._starting:
-            if self._host is host:
-                self._host = None
-        host.close()
+            if host is self._hvm:  # of one guest; the others have their own
+                return
+            lost, self._host = host, None if self._host is host else self._host
+        lost.close()
 
     def began(self) -> None:
         self.regroup()
@@ -173,11 +236,12 @@ class HostMachines:
     def over(self, instance: str) -> None:
         """Its ports are closed; the host is given up when nobody needs it for a while."""
         with self._network:
-            host, public = self._host, self._public(instance)
+            host, public = self._host_of(instance), self._public(instance)
             for port in self._ports.pop(instance, {}).values():
                 if host is not None and not self._closing:
                     with suppress(BuilderError):
                         host.unforward(port, address=public)
+        self._remove_volumes(instance)
         with self._lock:
             self._lives.pop(instance, None)
             alone = not self._lives
@@ -197,10 +261,11 @@ class HostMachines:
             if self._idle is not None:
                 self._idle.cancel()
         if self._starting.acquire(timeout=STOP_SECONDS):  # else it ends with the process
-            host, self._host = self._host, None
+            hosts, self._host, self._hvm = (self._host, self._hvm), None, None
             self._starting.release()
-            if host is not None:
-                host.close()
+            for host in hosts:
+                if host is not None:
+                    host.close()
         patience = time.monotonic() + STOP_SECONDS
         for each in lives:
             each.join(max(0.0, patience - time.monotonic()))
@@ -219,7 +284,23 @@ class HostMachines:
         for console in self._consoles.glob("*.console"):
             if console.stem not in known:
                 console.unlink()
+        live = self._records("state <> 'terminated'")
+        self._volumes.keep_only({each["VolumeId"] for record in live for each in record.get("Volumes", ())})
         return made
+
+    def _records(self, condition: str) -> "list[dict[str, Any]]":
+        rows = self._state.rows(f"SELECT record FROM instances WHERE {condition}")
+        return [json.loads(row["record"]) for row in rows]
+
+    def _host_of(self, instance: str) -> "XenHost | HvmHost | None":
+        life = self._lives.get(instance)
+        return self._hvm if life is not None and life.instance.hvm else self._host
+
+    def _remove_volumes(self, instance: str) -> None:
+        """Of one that was terminated."""
+        row = self._state.row("SELECT record FROM instances WHERE id = ? AND state = 'terminated'", (instance,))
+        for each in json.loads(row["record"]).get("Volumes", ()) if row is not None else ():
+            self._volumes.remove(each)
 
     @property
     def _consoles(self) -> Path:
@@ -245,7 +326,7 @@ class HostMachines:
         row = self._state.row("SELECT public_address FROM instances WHERE id = ?", (instance,))
         return str(row["public_address"]) if row is not None else ""
 
-    def _listen(self, host: "XenHost", guest: "Guest", permissions: "Sequence[Permission]") -> None:
+    def _listen(self, host: "XenHost | HvmHost", guest: "Guest", permissions: "Sequence[Permission]") -> None:
         """Listen on exactly the ports that the host's client may reach."""
         from builder.region.forwards import listened
 
@@ -272,6 +353,15 @@ class HostMachines:
         from builder.region.view import answer
 
         answer(self._state, self._settings.account, guest.spec.name, connection)
+
+
+def _is_hvm(record: "Mapping[str, Any]") -> bool:
+    return bool(record["VirtualizationType"] == "hvm")
+
+
+def _memory_mib() -> int:
+    """Of this machine: half of what it has, in MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
 
 
 def _say(text: str) -> None:

@@ -66,7 +66,7 @@ def _own(instance: Instance) -> dict[str, str]:
     return {
         "ami-id": instance.image,
         "ami-launch-index": str(instance.position),
-        "ami-manifest-path": record["ImageLocation"],
+        "ami-manifest-path": "(unknown)" if instance.keeps_volumes else record["ImageLocation"],
         "instance-action": "none",
         "instance-id": instance.id,
         "instance-life-cycle": "on-demand",
@@ -74,7 +74,7 @@ def _own(instance: Instance) -> dict[str, str]:
         "placement/availability-zone": zone,
         "placement/availability-zone-id": dict(ZONES)[zone],
         "placement/region": NAME,
-        "profile": "default-paravirtual",
+        "profile": f"default-{record['VirtualizationType']}",
         "reservation-id": instance.reservation,
         "security-groups": "\n".join(name for _, name in instance.groups),
         "services/domain": "amazonaws.com",
@@ -112,7 +112,7 @@ def _disks(instance: Instance) -> dict[str, str]:
     mapping: Mapping[str, str] = {
         "ami": root.removeprefix("/dev/"),
         "root": root,
-        **{virtual: device for virtual, device, _, _ in instance.record["Disks"]},
+        **{virtual: device for virtual, device, _, _ in instance.record["Disks"] if device},
     }
     return {f"block-device-mapping/{name}": device for name, device in mapping.items()}
 

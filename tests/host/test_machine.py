@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from builder.machine import metadata
+from builder.machine.created import Guest
 from builder.machine.guest import Disk, End, GuestSpec, classic_mac, classic_name
-from builder.machine.host import Guest, XenHost
+from builder.machine.host import XenHost
 from builder.machine.network import Permission
 from tests.support.guests import tiny_image
 

@@ -23,6 +23,10 @@ COMMON = [
     "multi-user", "units", "architecture", "dhcp", "mount /", "mount /mnt", "swap /dev/xvda3", "host-keys",
     "metadata-key", "key author@desk", "wrong-key", "password", "console", "power-off",
 ]  # fmt: skip
+HVM = [
+    "multi-user", "units", "architecture", "dhcp", "mount /", "mount /boot/efi", "mount /mnt", "root-size", "disks",
+    "host-keys", "metadata-key", "key author@desk", "wrong-key", "password", "console", "power-off",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +45,9 @@ def bench() -> Iterator[Bench]:
     shutil.rmtree(made.path)
 
 
-def proved(bench: Bench, what: Path, level: str) -> tuple[dict[str, Any], int]:
+def proved(bench: Bench, what: Path, level: str, *more: str) -> tuple[dict[str, Any], int]:
     """The one proof of a document that fits its schema, and the exit code."""
-    done = bench.run("boot", what, "--level", level, "--json")
+    done = bench.run("boot", what, "--level", level, "--json", *more)
     document = json.loads(done.stdout)
     jsonschema.validate(document, SCHEMA)
     (proof,) = document["proofs"]
@@ -63,6 +67,15 @@ def test_the_quickstart_holds(bench: Bench, level: str, more: list[str]) -> None
     assert (proof["reasons"], proof["holds"], code) == ([], True, 0)
     assert sorted(each["id"] for each in proof["checks"]) == sorted([*COMMON, *more])
     assert list((bench.path / "cache/ami-factory/machine/run").iterdir()) == []
+
+
+def test_an_hvm_image_holds_with_either_firmware(bench: Bench) -> None:
+    """On a type with a disk of the instance store, which the guest makes a file system on."""
+    chosen = ("--virtualization", "hvm", "--instance-type", "m5d.large")
+    proof, code = proved(bench, bench.recipe, "login", *chosen)
+    assert (proof["reasons"], proof["holds"], code) == ([], True, 0)
+    expected = [f"{firmware} {each}" for firmware in ("uefi", "bios") for each in HVM]
+    assert sorted(each["id"] for each in proof["checks"]) == sorted(expected)
 
 
 def test_an_image_that_does_not_come_up(bench: Bench, tmp_path: Path) -> None:

@@ -165,9 +165,9 @@ class TestRun:
         assert (described["ReservationId"], described["Instances"]) == (reservation["ReservationId"], instances)
 
     def test_as_many_as_there_is_room_for(self, desk: Desk) -> None:
-        room = desk.region.machines.room()
+        room = desk.region.machines.room("paravirtual")
         assert len(desk.ec2.run_instances(ImageId=desk.image, MinCount=1, MaxCount=room + 5)["Instances"]) == room
-        assert desk.region.machines.room() == 0
+        assert desk.region.machines.room("paravirtual") == 0
         with refused("InstanceLimitExceeded", "0 more"):
             desk.run()
 
@@ -261,10 +261,16 @@ class TestRun:
             desk.run(ImageId=image)
 
     def test_an_hvm_image(self, desk: Desk, tmp_path: Path) -> None:
+        """Of the instance store, on a type that has one: under the BIOS, and with no kernel image of EC2's."""
         bundle = make_bundle(tmp_path, desk.region.identity.certificate, kernel_id="")
         image = register(desk.ec2, desk.s3, bundle, "hvm", VirtualizationType="hvm")
-        with refused("UnsupportedOperation", "paravirtual images only"):
-            desk.run(ImageId=image, InstanceType="m3.medium")
+        found = desk.run(ImageId=image, InstanceType="m3.medium")
+        assert (found["VirtualizationType"], found["RootDeviceType"]) == ("hvm", "instance-store")
+        assert found["CurrentInstanceBootMode"] == "legacy-bios"
+        with refused("InvalidParameterCombination", "kernelId"):
+            desk.run(ImageId=image, InstanceType="m3.medium", KernelId=KERNEL)
+        with refused("InvalidParameterCombination", "instance-store root device"):
+            desk.run(ImageId=image, InstanceType="t2.micro")
 
 
 class TestDescribe:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builder.errors import BuilderError
-from builder.machine.guest import GuestSpec
+from builder.machine.guest import Disk, GuestSpec
 from builder.region.ec2.instances.record import Instance, find_instance
 from builder.region.ec2.region import Region
 from builder.region.launch import Bundles, guest_spec, root_disk
@@ -95,7 +95,8 @@ def record_of(desk: Desk, **wanted: Any) -> Instance:
 
 
 def spec_of(instance: Instance, cache: Path, memory_mib: int = 512) -> GuestSpec:
-    return guest_spec(instance, image=cache / "image", cache=cache, memory_mib=memory_mib)
+    root = Disk(device="", base=cache / "image")
+    return guest_spec(instance, root=root, cache=cache, memory_mib=memory_mib)
 
 
 def test_a_guest_of_m1_small(desk: Desk, downloads: Path) -> None:

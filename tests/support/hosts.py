@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError
+from builder.machine.created import Guest
 from builder.machine.guest import End, GuestSpec
-from builder.machine.host import Guest
 from builder.machine.network import Permission
 
 

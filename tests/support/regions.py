@@ -16,7 +16,7 @@ from botocore.model import Shape
 from builder.region import control
 from builder.region.application import Application
 from builder.region.ec2.instances import states
-from builder.region.ec2.region import Region
+from builder.region.ec2.region import DiskOf, Region
 from builder.region.http import Server
 from builder.region.identity import identity
 from builder.region.machines import HostMachines, Settings
@@ -48,8 +48,8 @@ def region_at(place: Path, machines_of: type[HostMachines] = HostMachines) -> Re
 class WithoutPower(HostMachines):
     """Machines that take instances up and never get to them: they stay pending."""
 
-    def launch(self, instances: Sequence[str]) -> None:
-        del instances
+    def launch(self, instances: Sequence[str], disk_of: DiskOf) -> None:
+        del instances, disk_of
 
     def terminate(self, instance: str) -> None:
         with self._state.transaction() as database:

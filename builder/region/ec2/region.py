@@ -3,10 +3,11 @@
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from builder.catalog.regions import LOCAL_REGIONS
@@ -38,17 +39,23 @@ class Reach:
     """When it became impaired."""
 
 
+DiskOf = Callable[[str], Path]
+
+
 class Machines(Protocol):
     """What boots instances (builder/region/machines.py). Nothing here waits for a guest; states are in the records."""
 
-    def room(self) -> int:
-        """How many more instances can be started."""
+    def room(self, virtualization: str) -> int:
+        """How many more instances of a virtualization type can be started."""
 
-    def launch(self, instances: Sequence[str]) -> None:
-        """Take up instances that were just recorded as pending."""
+    def launch(self, instances: Sequence[str], disk_of: DiskOf) -> None:
+        """Take up instances that were just recorded as pending. `disk_of` tells where a snapshot lies as one file."""
 
     def terminate(self, instance: str) -> None:
         """End an instance that was just recorded as shutting down."""
+
+    def stop(self, instance: str) -> None:
+        """End an instance that was just recorded as stopping."""
 
     def reboot(self, instance: str) -> None:
         """Restart an instance that runs."""

@@ -21,7 +21,7 @@ from builder.region.ec2 import (
 from builder.region.ec2.groups import change as groups
 from builder.region.ec2.groups import describe as described_groups
 from builder.region.ec2.instances import attributes as instance_attributes
-from builder.region.ec2.instances import change, console, run
+from builder.region.ec2.instances import change, console, run, volumes
 from builder.region.ec2.instances import describe as instances
 from builder.region.ec2.region import NAME, Region
 from builder.region.ec2.snapshots import attributes as snapshot_attributes
@@ -94,6 +94,7 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "RebootInstances": change.reboot_instances,
         "StopInstances": change.stop_instances,
         "StartInstances": change.start_instances,
+        "DescribeVolumes": volumes.describe_volumes,
         "GetConsoleOutput": console.get_console_output,
         "DescribeInstanceAttribute": instance_attributes.describe_instance_attribute,
         "ModifyInstanceAttribute": instance_attributes.modify_instance_attribute,

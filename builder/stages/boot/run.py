@@ -2,33 +2,26 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 from builder.catalog.instance_types import instance_type
 from builder.errors import BuilderError
 from builder.machine.disks import instance_disks
-from builder.machine.proof import Level, Proof, Subject, guest_memory, prove
+from builder.machine.proof import INSTANCE, prove
+from builder.machine.subject import Level, Proof, Subject, guest_memory, hvm_subject
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.contract import Result, StageContext
 
+_GIB = 1 << 30
 _KEPT = ("proof.json", "metadata.log", "*.console")
 
 
 def run(spec: ProofSpec, context: StageContext) -> Result:
     """Write the record and the consoles. BuilderError with the cause if the image does not hold."""
-    kind = instance_type(spec.instance_type)
-    subject = Subject(
-        image=context.input("image").path / "disk.raw",
-        architecture=spec.architecture,
-        instance_type=spec.instance_type,
-        disks=instance_disks(context.surroundings.cache, kind),
-        loader=spec.loader,
-        memory_mib=guest_memory(kind),
-        injected=spec.authorized_keys,
-        metadata_key=spec.metadata_key,
-    )
+    booted = subject(spec, image=context.input("image").path / "disk.raw", cache=context.surroundings.cache)
     logs = context.scratch / "logs"
     proof = prove(
-        subject,
+        booted,
         Level(spec.level),
         cache=context.surroundings.cache,
         scratch=context.scratch,
@@ -47,6 +40,32 @@ def run(spec: ProofSpec, context: StageContext) -> Result:
         "milliseconds": {phase: int(seconds * 1000) for phase, seconds in proof.seconds},
         "checks": [each.id for each in proof.checks],
     }
+
+
+def subject(spec: ProofSpec, *, image: Path, cache: Path, memory_mib: int = 512) -> Subject:
+    """What is booted for a spec. RecipeError when the instance type cannot start it."""
+    kind = instance_type(spec.instance_type)
+    hvm = None
+    if spec.virtualization == "hvm":
+        hvm = hvm_subject(kind, boot_mode=spec.boot_mode, volume=volume_bytes(image, spec.volume_size))
+    return Subject(
+        image=image,
+        architecture=spec.architecture,
+        instance_type=spec.instance_type,
+        disks=instance_disks(cache, kind, hvm=INSTANCE if hvm else ""),
+        root_device="xvda" if hvm else "sda1",
+        loader=spec.loader,
+        memory_mib=guest_memory(kind, memory_mib),
+        injected=spec.authorized_keys,
+        metadata_key=spec.metadata_key,
+        token_required=spec.imds == "v2.0",
+        hvm=hvm,
+    )
+
+
+def volume_bytes(image: Path, gib: int) -> int:
+    """A volume of so many GiB, or of one more than the image needs."""
+    return (gib or -(-image.stat().st_size // _GIB) + 1) * _GIB
 
 
 def refusal(proof: Proof) -> BuilderError:

@@ -106,3 +106,16 @@ def test_emergency_mode_names_the_line_of_fstab() -> None:
 def test_a_console_for_people() -> None:
     assert plain("\x1b[30m\x1b[47mWelcome\x1b[0m\r\n\rnext\x07\x1b[?25l") == "Welcome\nnext"
     assert failed_mount("nothing failed") == ""
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        pytest.param("Boot failed: not a bootable disk\r\n\r\nNo bootable device.\r\n", id="seabios"),
+        pytest.param("BdsDxe: No bootable option or device was found.\r\n", id="ovmf"),
+    ],
+)
+def test_a_firmware_that_finds_nothing(console: str) -> None:
+    found = cause_of(console)
+    assert found is not None
+    assert (found.id, found.fatal) == ("not-bootable", True)

@@ -20,6 +20,8 @@ xen
 /dev/xvda1 / ext4 rw,noatime 0 0
 proc /proc proc rw 0 0
 /dev/xvda2 /mnt ext3 rw,noatime 0 0
+@@root
+@@serials
 @@swaps
 /dev/xvda3                              partition\t976556\t\t0\t\t-2
 @@fstab
@@ -123,3 +125,41 @@ def test_an_init_with_runlevels() -> None:
 def test_the_script_asks_for_all_that_is_judged() -> None:
     asked = [line.split()[1].rstrip(";") for line in SCRIPT.splitlines() if line.startswith("say ")]
     assert asked == list(parse(GOOD))
+
+
+VOLUME = Expected(architecture="x86_64", address="10.251.50.35", volume=2 << 30, serials=("vol01", "AWS02"))
+GROWN = GOOD.replace("@@root\n", "@@root\n36864 4157407 4194304 507899 4096\n").replace(
+    "@@serials\n", "@@serials\nvol01\nAWS02\n"
+)
+
+
+def test_a_root_that_has_grown() -> None:
+    told = {each.id: each for each in judge(parse(GROWN), VOLUME)}
+    assert told["root-size"] == Check(
+        id="root-size", holds=True, says="the root has grown to 1983 MiB of a volume of 2048 MiB"
+    )
+    assert told["disks"] == Check(id="disks", holds=True, says="2 with their serial numbers")
+
+
+def test_roots_that_have_not() -> None:
+    for numbers, says in (
+        (
+            "36864 2000000 4194304 245504 4096",
+            "the volume has 2048 MiB, the disk 2048, the root's partition 976, its file system 959",
+        ),
+        (
+            "36864 4157407 4194304 245504 4096",
+            "the volume has 2048 MiB, the disk 2048, the root's partition 2029, its file system 959",
+        ),
+        (
+            "36864 2060255 2097152 250000 4096",
+            "the volume has 2048 MiB, the disk 1024, the root's partition 1005, its file system 976",
+        ),
+        ("", "the root is not on a partition of a disk"),
+    ):
+        said = GROWN.replace("36864 4157407 4194304 507899 4096", numbers)
+        assert broken(said, VOLUME) == [("root-size", says)]
+
+
+def test_a_disk_that_is_not_there() -> None:
+    assert broken(GROWN.replace("AWS02", "AWS03"), VOLUME) == [("disks", "not there: AWS02")]

@@ -30,3 +30,16 @@ def seen(console: str) -> list[str]:
 )
 def test_reached(console: str, expected: list[str]) -> None:
     assert seen(console) == expected
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        pytest.param("Booting from Hard Disk...\r\n", id="seabios"),
+        pytest.param('BdsDxe: starting Boot0001 "UEFI QEMU NVMe Ctrl vol01 1" from PciRoot(0x0)\r\n', id="ovmf"),
+        pytest.param("[    0.000000] Linux version 6.1.0\n", id="a-console-that-was-turned-on-later"),
+    ],
+)
+def test_a_firmware_hands_over(console: str) -> None:
+    assert phases.reached("loader", console)
+    assert phases.WITH_FIRMWARE == ("loader", "kernel", "init", "up")

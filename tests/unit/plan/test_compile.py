@@ -136,6 +136,32 @@ def test_the_boot_proof_is_a_gate_and_renames_nothing() -> None:
     }
 
 
+def test_an_hvm_image_is_booted_as_it_is_registered() -> None:
+    """With the firmware, the volume and the metadata service of its AMI."""
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe.model_copy(update={"virtualization": ("hvm",), "instance_types": ("t3.micro",)})
+    register = recipe.register_.model_copy(update={"boot_mode": "uefi", "imds": "optional"})
+    volume = recipe.volume.model_copy(update={"size": "9GiB"})
+    other = recipe.model_copy(update={"register_": register, "volume": volume})
+    found = []
+    for each in (recipe, other):
+        (boot,) = (step for step in planned(ready, recipe=each).steps if step.stage == "boot")
+        found.append(boot.spec)
+    same = {
+        "level": "login",
+        "architecture": "x86_64",
+        "instance_type": "t3.micro",
+        "loader": "",
+        "authorized_keys": [],
+        "metadata_key": True,
+        "virtualization": "hvm",
+    }
+    assert found == [
+        {**same, "boot_mode": "uefi-preferred", "imds": "v2.0"},
+        {**same, "boot_mode": "uefi", "volume_size": 9},
+    ]
+
+
 def test_what_cannot_boot_here_is_not_booted() -> None:
     """A 32-bit PV kernel that Linux has no more."""
     ready = prepared("quickstart")

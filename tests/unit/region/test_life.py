@@ -88,7 +88,8 @@ class Surroundings:
     def spec(self, instance: Instance) -> GuestSpec:
         return self.bench.spec(instance)
 
-    def host(self) -> Host:
+    def host(self, instance: Instance) -> Host:
+        del instance
         return self.bench.host
 
     def lost(self, host: Host) -> None:
@@ -305,3 +306,57 @@ def test_a_fault_of_ours_ends_it_too(bench: Bench, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bench, "spec", lambda instance: 1 / 0)
     bench.live()
     assert bench.ending()[1] == "Server.InternalError: the local region has a fault: its log has the traceback"
+
+
+def on_a_volume(bench: Bench) -> None:
+    record = RECORD.replace('"MetadataOptions"', '"Volumes": [{"VolumeId": "vol-01"}], "MetadataOptions"')
+    with bench.state.transaction() as database:
+        database.execute("UPDATE instances SET record = ? WHERE id = ?", (record, ID))
+
+
+def stopped(bench: Bench) -> tuple[str, str | None]:
+    assert bench.ended.wait(10)
+    found = bench.found()
+    return found.state, found.reason
+
+
+def test_one_that_is_stopped(bench: Bench) -> None:
+    on_a_volume(bench)
+    found = running(bench)
+    with bench.state.transaction() as database:
+        assert states.stop(database, ID, reason="User initiated shutdown", transition="User initiated")
+    found.stop()
+    assert stopped(bench) == ("stopped", "Client.UserInitiatedShutdown: User initiated shutdown")
+    assert bench.host.done == ["create", "poweroff", "remove"]
+    with bench.state.transaction() as database:
+        assert states.resume(database, ID)
+    bench.ended.clear()
+    running(bench).terminate()
+    assert bench.ending()[0] == "Client.UserInitiatedShutdown"
+
+
+def test_one_on_a_volume_that_powers_off_is_stopped(bench: Bench) -> None:
+    on_a_volume(bench)
+    found = running(bench)
+    assert found.guest is not None
+    found.guest.finish(End(reason="poweroff"))
+    assert stopped(bench) == ("stopped", "Client.InstanceInitiatedShutdown: Instance initiated shutdown")
+
+
+def test_terminated_while_it_stops(bench: Bench) -> None:
+    on_a_volume(bench)
+    found = running(bench)
+    with bench.state.transaction() as database:
+        states.stop(database, ID, reason="User initiated shutdown", transition="")
+        states.shut_down(database, ID, code=states.USER, reason="User initiated shutdown")
+    found.stop()
+    found.terminate()
+    assert bench.ending()[0] == "Client.UserInitiatedShutdown"
+
+
+def test_the_end_of_the_region_stops_what_is_on_volumes(bench: Bench) -> None:
+    on_a_volume(bench)
+    states.terminate_all(bench.state, "the local region was stopped")
+    assert bench.found().state == "stopped"
+    states.terminate_all(bench.state, "again")
+    assert bench.found().reason == "Server.InternalError: the local region was stopped"

@@ -24,6 +24,10 @@ RECORD = (
 )
 
 
+def nowhere(snapshot: str) -> Path:
+    raise AssertionError(snapshot)
+
+
 class Machines(HostMachines):
     """Whose instances have no bundles."""
 
@@ -57,7 +61,7 @@ class Bench:
                     (name, f"10.1.{address}", f"127.1.{address}", RECORD),
                 )
                 database.execute("INSERT INTO instance_groups VALUES (?, ?)", (name, self.group))
-        self.machines.launch(names)
+        self.machines.launch(names, nowhere)
         self.until(lambda: all(self.found(each).state == "running" for each in names))
 
     def found(self, name: str) -> Instance:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from builder.region.ec2.instances import request
-from builder.region.ec2.instances.record import Instance, described_groups, find_instance
+from builder.region.ec2.instances.record import Instance, described_groups, described_volumes, find_instance
 from builder.region.ec2.instances.run import find_groups
 from builder.region.ec2.region import Region
 from builder.region.errors import ServiceError
@@ -42,9 +42,12 @@ ATTRIBUTES: Mapping[str, tuple[str, Member]] = {
     "rootDeviceName": ("RootDeviceName", _value("RootDeviceName")),
     "disableApiTermination": ("DisableApiTermination", _value("DisableApiTermination")),
     "disableApiStop": ("DisableApiStop", _always(False)),
-    "instanceInitiatedShutdownBehavior": ("InstanceInitiatedShutdownBehavior", _always("terminate")),
+    "instanceInitiatedShutdownBehavior": (
+        "InstanceInitiatedShutdownBehavior",
+        lambda instance: {"Value": instance.shutdown_behavior},
+    ),
     "ebsOptimized": ("EbsOptimized", _always(False)),
-    "enaSupport": ("EnaSupport", _always(False)),
+    "enaSupport": ("EnaSupport", lambda instance: {"Value": bool(instance.record.get("EnaSupport"))}),
     "sriovNetSupport": ("SriovNetSupport", _empty),
 }
 
@@ -53,7 +56,7 @@ def describe_instance_attribute(region: Region, wanted: Mapping[str, Any]) -> di
     instance = find_instance(region.state, str(wanted["InstanceId"]))
     attribute = str(wanted["Attribute"])
     lists: Mapping[str, dict[str, Any]] = {
-        "blockDeviceMapping": {"BlockDeviceMappings": []},
+        "blockDeviceMapping": {"BlockDeviceMappings": described_volumes(instance.record)},
         "productCodes": {"ProductCodes": []},
         "groupSet": {"Groups": described_groups(instance.groups)},
     }
@@ -86,7 +89,8 @@ def modify_instance_attribute(region: Region, wanted: Mapping[str, Any]) -> dict
             database.execute("DELETE FROM instance_groups WHERE instance = ?", (instance.id,))
             database.executemany("INSERT INTO instance_groups VALUES (?, ?)", [(instance.id, each) for each in groups])
         elif name == "InstanceInitiatedShutdownBehavior":
-            request.check_shutdown(value.get("Value"))
+            chosen = request.check_shutdown(value.get("Value"), volumes=instance.keeps_volumes)
+            _write(database, instance, ShutdownBehavior=chosen)
         elif name in ("UserData", "InstanceType", "Kernel", "Ramdisk"):
             raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
         else:

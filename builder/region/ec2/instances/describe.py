@@ -50,7 +50,17 @@ FILTERS: Mapping[str, Values] = {
     "architecture": _shown("Architecture"),
     "availability-zone": _shown("Placement", "AvailabilityZone"),
     "availability-zone-id": lambda instance: [dict(ZONES)[instance.record["AvailabilityZone"]]],
+    "block-device-mapping.delete-on-termination": lambda instance: ["true"] if instance.keeps_volumes else [],
+    "block-device-mapping.device-name": lambda instance: [
+        each["DeviceName"] for each in instance.record.get("Volumes", ())
+    ],
+    "block-device-mapping.status": lambda instance: ["attached"] if instance.keeps_volumes else [],
+    "block-device-mapping.volume-id": lambda instance: [
+        each["VolumeId"] for each in instance.record.get("Volumes", ())
+    ],
+    "boot-mode": _shown("BootMode"),
     "client-token": _shown("ClientToken"),
+    "current-instance-boot-mode": _shown("CurrentInstanceBootMode"),
     "dns-name": _shown("PublicDnsName"),
     "enclave-options.enabled": lambda instance: ["false"],
     "group-id": _GROUP_IDS,
@@ -94,13 +104,7 @@ FILTERS: Mapping[str, Values] = {
         (
             "affinity",
             "block-device-mapping.attach-time",
-            "block-device-mapping.delete-on-termination",
-            "block-device-mapping.device-name",
-            "block-device-mapping.status",
-            "block-device-mapping.volume-id",
-            "boot-mode",
             "capacity-reservation-id",
-            "current-instance-boot-mode",
             "host-id",
             "iam-instance-profile.arn",
             "iam-instance-profile.id",

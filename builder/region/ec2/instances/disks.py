@@ -25,7 +25,7 @@ class MappedDisk:
 
     virtual: str
     device: str
-    """Without /dev/: sda2."""
+    """Without /dev/: sda2; "" for NVMe, whose names are the kernel's own."""
     size_gb: int
     kind: str
     """What it holds when it is handed out: ext3, swap or none."""
@@ -39,9 +39,7 @@ def check_overrides(mappings: Sequence[Mapping[str, Any]]) -> None:
             raise ServiceError("MissingParameter", "The request must contain the parameter DeviceName of each mapping")
         if DEVICE.fullmatch(str(device)) is None:
             raise ServiceError("InvalidBlockDeviceMapping", f"Invalid device name '{device}'")
-        if each.get("Ebs"):
-            raise ServiceError("UnsupportedOperation", "The local region has no EBS volumes and snapshots yet")
-        if virtual is None and each.get("NoDevice") is None:
+        if virtual is None and each.get("NoDevice") is None and not each.get("Ebs"):
             raise ServiceError("InvalidBlockDeviceMapping", f"Device '{device}' is mapped to nothing")
         if virtual is not None and virtual not in _IMAGE and _STORE.fullmatch(virtual) is None:
             raise ServiceError("InvalidBlockDeviceMapping", f"Invalid virtual name '{virtual}'")
@@ -63,10 +61,19 @@ def mapped(
     manifest: Iterable[tuple[str, str]] = (),
     image: Iterable[Mapping[str, Any]] = (),
     wanted: Iterable[Mapping[str, Any]] = (),
+    volumes: bool = False,
 ) -> tuple[MappedDisk, ...]:
-    """The disks beside the root. `manifest` has pairs of virtual name and device; the others are EC2's mappings."""
+    """The disks beside the root. `manifest` has pairs of virtual name and device; the others are EC2's mappings.
+    `volumes`: the root is an EBS volume, and then only what is mapped is there; but NVMe disks always are."""
     known = {each.virtual: each for each in instance_type.disks}
-    places = {short(each.device): each.virtual for each in instance_type.disks if each.device}
+    nvme = tuple(
+        MappedDisk(virtual=each.virtual, device="", size_gb=each.size_gb, kind="none")
+        for each in instance_type.disks
+        if each.kind == "nvme"
+    )
+    if nvme:
+        return nvme
+    places = {short(each.device): each.virtual for each in instance_type.disks if each.device and not volumes}
     for virtual, device in manifest:
         _place(places, short(device), virtual)
     for each in (*image, *wanted):

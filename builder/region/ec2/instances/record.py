@@ -51,6 +51,20 @@ class Instance:
         return self.state in ("pending", "running")
 
     @property
+    def hvm(self) -> bool:
+        return bool(self.record["VirtualizationType"] == "hvm")
+
+    @property
+    def keeps_volumes(self) -> bool:
+        """Its root is an EBS volume: it can be stopped."""
+        return bool(self.record.get("Volumes"))
+
+    @property
+    def shutdown_behavior(self) -> str:
+        """What becomes of it when it powers off: stop or terminate."""
+        return str(self.record.get("ShutdownBehavior", "stop" if self.keeps_volumes else "terminate"))
+
+    @property
     def private_name(self) -> str:
         return private_name(self.private_address) if self.state != "terminated" else ""
 
@@ -79,12 +93,13 @@ class Instance:
             "Monitoring": {"State": "disabled"},
             "Architecture": record["Architecture"],
             "VirtualizationType": record["VirtualizationType"],
-            "RootDeviceType": "instance-store",
+            "RootDeviceType": "ebs" if self.keeps_volumes else "instance-store",
             "RootDeviceName": record["RootDeviceName"],
-            "BlockDeviceMappings": [],
+            "BlockDeviceMappings": described_volumes(record),
             "Hypervisor": "xen",
             "EbsOptimized": False,
-            "EnaSupport": False,
+            "EnaSupport": bool(record.get("EnaSupport")),
+            **{name: record[name] for name in ("BootMode", "CurrentInstanceBootMode") if record.get(name)},
             "ProductCodes": [],
             "SecurityGroups": described_groups(self.groups),
             "MetadataOptions": {"State": "applied", **record["MetadataOptions"]},
@@ -107,6 +122,22 @@ class Instance:
             if guest != port
         }
         return {**self.tags, **moved}
+
+
+def described_volumes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The block device mapping of an instance: its EBS volumes."""
+    return [
+        {
+            "DeviceName": each["DeviceName"],
+            "Ebs": {
+                "AttachTime": each["AttachTime"],
+                "DeleteOnTermination": True,
+                "Status": "attached",
+                "VolumeId": each["VolumeId"],
+            },
+        }
+        for each in record.get("Volumes", ())
+    ]
 
 
 def described_state(state: str) -> dict[str, Any]:

@@ -98,23 +98,42 @@ def find_type(wanted: Mapping[str, Any], image: StoredImage) -> InstanceType:
             f"architecture '{architecture}' of the specified AMI. Specify an instance type and an AMI that have "
             "matching architectures, and try again.",
         )
-    if image.record["VirtualizationType"] != "paravirtual":
-        raise ServiceError(
-            "UnsupportedOperation",
-            f"The local region starts paravirtual images only, and {image.id} is of virtualization type hvm",
-        )
-    if "pv" not in found.virtualization:
+    hvm = image.record["VirtualizationType"] == "hvm"
+    if ("hvm" if hvm else "pv") not in found.virtualization:
+        word, such = ("hvm", "t3.micro") if hvm else ("paravirtual", "m1.small")
         raise ServiceError(
             "InvalidParameterCombination",
-            f"Virtualization type 'paravirtual' is not supported for instances of type '{name}'. "
-            "Specify an instance type that supports it, such as m1.small.",
+            f"Virtualization type '{word}' is not supported for instances of type '{name}'. "
+            f"Specify an instance type that supports it, such as {such}.",
         )
-    if "instance-store" not in found.root_devices:
+    root = image.record["RootDeviceType"]
+    if root not in found.root_devices:
         raise ServiceError(
             "InvalidParameterCombination",
-            f"The AMI '{image.id}' with an instance-store root device is not supported for the instance type '{name}'.",
+            f"The AMI '{image.id}' with an {root} root device is not supported for the instance type '{name}'.",
+        )
+    if found.nitro and not image.record.get("EnaSupport"):
+        raise ServiceError(
+            "InvalidParameterCombination",
+            f"Enhanced networking with the Elastic Network Adapter (ENA) is required for the '{name}' instance type. "
+            "Ensure that you are using an AMI that is enabled for ENA.",
         )
     return found
+
+
+def find_firmware(chosen: InstanceType, image: StoredImage) -> str:
+    """What starts an HVM image on a type: bios or uefi; "" for a paravirtual one."""
+    from builder.machine.guest import firmwares
+
+    if image.record["VirtualizationType"] != "hvm":
+        return ""
+    found = firmwares(str(image.record.get("BootMode") or ""), nitro=chosen.nitro)
+    if not found:
+        raise ServiceError(
+            "InvalidParameterCombination",
+            f"The boot mode 'uefi' of the AMI '{image.id}' is not supported for the instance type '{chosen.name}'.",
+        )
+    return found[0].value
 
 
 def find_kernel(wanted: Mapping[str, Any], image: StoredImage) -> str | None:
@@ -123,6 +142,8 @@ def find_kernel(wanted: Mapping[str, Any], image: StoredImage) -> str | None:
         check_id(ramdisk, ("ari",))
         raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{ramdisk}]' does not exist")
     kernel = wanted.get("KernelId")
+    if kernel and image.record["VirtualizationType"] == "hvm":
+        raise ServiceError("InvalidParameterCombination", "kernelId is for images of virtualization type paravirtual")
     if not kernel:
         return image.record.get("KernelId")
     check_id(kernel, ("aki",))
@@ -206,12 +227,16 @@ def find_zone(placement: Mapping[str, Any]) -> str:
     return str(zone or by_id or ZONES[0][0])
 
 
-def check_shutdown(behavior: str | None) -> None:
-    if behavior not in (None, "terminate"):
+def check_shutdown(behavior: str | None, *, volumes: bool) -> str:
+    """What becomes of an instance that powers off; only one whose root is a volume can be stopped."""
+    if behavior not in (None, "stop", "terminate"):
+        raise invalid(behavior, "instanceInitiatedShutdownBehavior", "It is stop or terminate.")
+    if behavior == "stop" and not volumes:
         raise ServiceError(
             "InvalidParameterCombination",
             "The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed AMIs.",
         )
+    return behavior or ("stop" if volumes else "terminate")
 
 
 def check_token(token: str | None) -> None:

@@ -4,15 +4,16 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from builder.canonical import digest_of
 from builder.formats.manifest_reader import open_manifest, read_manifest
 from builder.region.ec2.groups.record import default_group, find_group_id
-from builder.region.ec2.instances import disks, request
+from builder.region.ec2.instances import disks, request, volumes
 from builder.region.ec2.instances.addresses import ENTROPY, Addresses, addresses_of
 from builder.region.ec2.instances.record import described_reservations, find_instances
-from builder.region.ec2.region import Region, StoredImage, new_id, now
+from builder.region.ec2.region import DiskOf, Region, StoredImage, new_id, now
 from builder.region.ec2.tags import add_tags, check_tags, tags_of_specifications
 from builder.region.errors import ServiceError
 
@@ -32,7 +33,7 @@ def run_instances(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
     user_data = request.decode_user_data(wanted.get("UserData"))
     with region.state.transaction() as database:
         groups = find_groups(database, wanted.get("SecurityGroups") or (), wanted.get("SecurityGroupIds") or ())
-        count = request.counts(wanted, region.machines.room())
+        count = request.counts(wanted, region.machines.room(record["VirtualizationType"]))
         reservation = _insert_reservation(database, wanted.get("ClientToken"), asked)
         ids = []
         for position in range(count):
@@ -41,17 +42,17 @@ def run_instances(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
                 "position": position,
                 "image": str(wanted["ImageId"]),
                 "key_pair": key_pair["name"] if key_pair is not None else None,
-                "record": json.dumps(record),
+                "record": json.dumps({**record, "Volumes": volumes.made(record["Volumes"])}),
                 "user_data": user_data,
             }
-            ids.append(_insert(database, row))
+            ids.append(_insert(database, row, hvm=record["VirtualizationType"] == "hvm"))
         database.executemany(
             "INSERT INTO instance_groups VALUES (?, ?)", [(each, group) for each in ids for group in groups]
         )
         for each in ids:
             add_tags(database, each, tags)
     answer = described_reservations(region, find_instances(region.state, ids))[0]
-    region.machines.launch(ids)
+    region.machines.launch(ids, disk_of(region))
     return answer
 
 
@@ -71,12 +72,14 @@ def _started_before(region: Region, token: str | None, asked: str) -> dict[str, 
 
 def _record(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """All that stays as it is decided now."""
-    request.check_shutdown(wanted.get("InstanceInitiatedShutdownBehavior"))
     overrides = wanted.get("BlockDeviceMappings") or ()
     disks.check_overrides(overrides)
     image = request.find_image(region, str(wanted["ImageId"]))
     chosen = request.find_type(wanted, image)
     kernel = request.find_kernel(wanted, image)
+    firmware = request.find_firmware(chosen, image)
+    attached = volumes.wanted(image, overrides)
+    behavior = request.check_shutdown(wanted.get("InstanceInitiatedShutdownBehavior"), volumes=bool(attached))
     options = request.metadata_options(wanted.get("MetadataOptions") or {}, request.default_metadata_options(image))
     mapped = disks.mapped(
         chosen,
@@ -84,8 +87,16 @@ def _record(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         manifest=_manifest_mapping(region, image),
         image=image.record["BlockDeviceMappings"],
         wanted=overrides,
+        volumes=bool(attached),
     )
-    optional = {"KernelId": kernel, "ClientToken": wanted.get("ClientToken")}
+    optional = {
+        "KernelId": kernel,
+        "ClientToken": wanted.get("ClientToken"),
+        "Firmware": firmware,
+        "BootMode": image.record.get("BootMode"),
+        "CurrentInstanceBootMode": {"bios": "legacy-bios", "uefi": "uefi"}.get(firmware),
+        "EnaSupport": image.record.get("EnaSupport"),
+    }
     return {
         "InstanceType": chosen.name,
         "MemoryMib": chosen.memory_mib,
@@ -97,6 +108,9 @@ def _record(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "AvailabilityZone": request.find_zone(wanted.get("Placement") or {}),
         "MetadataOptions": options,
         "DisableApiTermination": bool(wanted.get("DisableApiTermination")),
+        "Nitro": chosen.nitro,
+        "Volumes": attached,
+        "ShutdownBehavior": behavior,
         "Disks": [[each.virtual, each.device, each.size_gb, each.kind] for each in mapped],
         **{name: value for name, value in optional.items() if value},
     }
@@ -104,7 +118,7 @@ def _record(region: Region, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _manifest_mapping(region: Region, image: StoredImage) -> tuple[tuple[str, str], ...]:
     row = region.state.row("SELECT manifest FROM images WHERE id = ?", (image.id,))
-    if row is None:
+    if row is None or not row["manifest"]:
         return ()
     return read_manifest(open_manifest(row["manifest"], region.private_key)).block_device_mapping
 
@@ -126,9 +140,9 @@ def _insert_reservation(database: sqlite3.Connection, token: str | None, asked: 
     return made
 
 
-def _insert(database: sqlite3.Connection, row: Mapping[str, Any]) -> str:
+def _insert(database: sqlite3.Connection, row: Mapping[str, Any], *, hvm: bool) -> str:
     instance = new_id("i")
-    free = _free_addresses(database)
+    free = _free_addresses(database, hvm=hvm)
     full = {
         "id": instance,
         "state": "pending",
@@ -145,12 +159,23 @@ def _insert(database: sqlite3.Connection, row: Mapping[str, Any]) -> str:
     return instance
 
 
-def _free_addresses(database: sqlite3.Connection) -> Addresses:
+def disk_of(region: Region) -> DiskOf:
+    """Where a snapshot of the region lies, for who may start from it."""
+
+    def disk(snapshot: str) -> Path:
+        from builder.region.ebs.disk import snapshot_disk
+
+        return snapshot_disk(region, snapshot)
+
+    return disk
+
+
+def _free_addresses(database: sqlite3.Connection, *, hvm: bool) -> Addresses:
     """Addresses that no other instance has."""
     query = (
         "SELECT 1 FROM instances WHERE state <> 'terminated' AND (private_address = ? OR public_address = ? OR mac = ?)"
     )
     while True:
-        found = addresses_of(secrets.randbelow(ENTROPY))
+        found = addresses_of(secrets.randbelow(ENTROPY), hvm=hvm)
         if database.execute(query, (found.private, found.public, found.mac)).fetchone() is None:
             return found

@@ -73,7 +73,6 @@ def test_said_later_counts(said: dict[str, Any], expected: tuple[MappedDisk, ...
     [
         pytest.param([{"VirtualName": "swap"}], "MissingParameter", id="no-name"),
         pytest.param([{"DeviceName": "../sda2", "NoDevice": ""}], "InvalidBlockDeviceMapping", id="path"),
-        pytest.param([{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}}], "UnsupportedOperation", id="ebs"),
         pytest.param([{"DeviceName": "/dev/sdb"}], "InvalidBlockDeviceMapping", id="nothing"),
         pytest.param([{"DeviceName": "sdb", "VirtualName": "disk"}], "InvalidBlockDeviceMapping", id="unknown"),
         pytest.param(
@@ -91,3 +90,22 @@ def test_refused(mappings: list[dict[str, Any]], code: str) -> None:
 
 def test_short() -> None:
     assert [short(each) for each in ("/dev/sda1", "xvda1", "sdb", "/dev/xvdb")] == ["sda1", "sda1", "sdb", "sdb"]
+
+
+def test_nvme_disks_are_there_unasked() -> None:
+    """They have no names but the kernel's, and a mapping does not change that (EC2 User Guide, "NVMe")."""
+    found = mapped(
+        instance_type("m5d.large"),
+        root="/dev/xvda",
+        wanted=[{"DeviceName": "/dev/sdc", "VirtualName": "ephemeral0"}],
+        volumes=True,
+    )
+    assert found == (MappedDisk(virtual="ephemeral0", device="", size_gb=75, kind="none"),)
+
+
+def test_an_image_on_a_volume_has_only_what_is_mapped() -> None:
+    kind = instance_type("m3.medium")
+    assert mapped(kind, root="/dev/xvda", volumes=True) == ()
+    asked = [{"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"}]
+    (found,) = mapped(kind, root="/dev/xvda", wanted=asked, volumes=True)
+    assert (found.virtual, found.device) == ("ephemeral0", "sdb")

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from builder.region.ec2.instances.request import counts, decode_user_data, find_zone, metadata_options, refuse_unkept
+from builder.region.ec2.instances.request import (
+    check_shutdown,
+    counts,
+    decode_user_data,
+    find_firmware,
+    find_type,
+    find_zone,
+    metadata_options,
+    refuse_unkept,
+)
+from builder.region.ec2.region import StoredImage
 from builder.region.errors import ServiceError
 
 OPTIONS = {"HttpTokens": "optional", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1}
@@ -88,3 +98,52 @@ def test_a_no_to_what_is_not_done_anyway() -> None:
     refuse_unkept(
         {"EbsOptimized": False, "Monitoring": {"Enabled": False}, "HibernationOptions": {"Configured": False}}
     )
+
+
+def an_image(**record: Any) -> StoredImage:
+    usual = {
+        "ImageId": "ami-1",
+        "Architecture": "x86_64",
+        "VirtualizationType": "hvm",
+        "RootDeviceType": "ebs",
+        "EnaSupport": True,
+    }
+    return StoredImage(record={**usual, **record}, state="available", tags={}, users=frozenset(), public=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "expected"),
+    [
+        pytest.param("t3.micro", "uefi-preferred", "uefi", id="nitro-prefers"),
+        pytest.param("t3.micro", "legacy-bios", "bios", id="nitro-bios"),
+        pytest.param("t3.micro", "", "bios", id="nitro-says-nothing"),
+        pytest.param("t2.micro", "uefi-preferred", "bios", id="xen-has-none"),
+    ],
+)
+def test_firmware(name: str, mode: str, expected: str) -> None:
+    image = an_image(BootMode=mode)
+    assert find_firmware(find_type({"InstanceType": name}, image), image) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "saying"),
+    [
+        pytest.param("t2.micro", {"BootMode": "uefi"}, "The boot mode 'uefi'", id="uefi-without"),
+        pytest.param("t3.micro", {"EnaSupport": False}, "Elastic Network Adapter", id="no-ena"),
+        pytest.param("t3.micro", {"RootDeviceType": "instance-store"}, "instance-store root device", id="no-store"),
+        pytest.param("t3.micro", {"VirtualizationType": "paravirtual"}, "'paravirtual'", id="paravirtual-image"),
+    ],
+)
+def test_types_that_cannot_start_an_image(name: str, record: dict[str, Any], saying: str) -> None:
+    image = an_image(**record)
+    with pytest.raises(ServiceError) as caught:
+        find_firmware(find_type({"InstanceType": name}, image), image)
+    assert (caught.value.code, saying in caught.value.message) == ("InvalidParameterCombination", True)
+
+
+def test_what_becomes_of_one_that_powers_off() -> None:
+    assert [check_shutdown(None, volumes=True), check_shutdown("terminate", volumes=True)] == ["stop", "terminate"]
+    assert check_shutdown(None, volumes=False) == "terminate"
+    for behavior, volumes in (("stop", False), ("sleep", True)):
+        with pytest.raises(ServiceError):
+            check_shutdown(behavior, volumes=volumes)
