@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.catalog.tables import shown
-from builder.errors import BuilderError
+from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Document, Key, Position, nearest, printable, read
 
 MAX_CHAIN = 8
@@ -112,6 +112,16 @@ class _Parts:
                 self.refused.append(_told(part, (key,), fault))
         self.take(part)
         self.taken.append(part)
+
+
+def require(path: Path, extends: str, parts: Sequence[str]) -> None:
+    """RecipeError unless a recipe at `path` would find these files."""
+    for name, what in ((extends, "recipe"), *((each, "part") for each in parts)):
+        try:
+            if name or what == "part":
+                _followed(name, [path.parent, SHIPPED], what)
+        except _Refused as error:
+            raise RecipeError(f"{printable(name)}: {error}") from None
 
 
 class _Refused(Exception):
