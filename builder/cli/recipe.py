@@ -13,7 +13,7 @@ from builder.errors import RecipeError
 from builder.formats.toml import printable
 from builder.recipe.model import VIRTUALIZATIONS
 
-app = typer.Typer(cls=NoVerbIsHelp, help="Start a recipe, show what its files come to, or print the schema of one.")
+app = typer.Typer(cls=NoVerbIsHelp, help="Start a recipe, show it merged, or print its schema.")
 
 
 @app.command()
