@@ -6,6 +6,7 @@ that none of these has.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -204,10 +205,12 @@ def _message(fault: Fault) -> str:
 
 def _error(read: Documents, said: Iterable[Said]) -> RecipeError:
     """All findings, in the order of the file, each one once; those in other files after them."""
-    lines: dict[str, tuple[bool, Position]] = {}
+    found: dict[str, tuple[bool, Position, str]] = {}
     for place, message in said:
-        lines.setdefault(f"{place}: {message}", (place.file != str(read.chain[0].path), place))
-    ordered = sorted(lines, key=lambda line: lines[line])[:MAX_FINDINGS]
+        line = f"{place}: {message}"
+        # An element stands at another index for another variant.
+        found.setdefault(re.sub(r"\[[0-9]+\]", "[]", line), (place.file != str(read.chain[0].path), place, line))
+    ordered = [line for _, _, line in sorted(found.values(), key=lambda each: each[:2])][:MAX_FINDINGS]
     return RecipeError(
         ordered[0],
         detail="\n".join(ordered[1:]),
