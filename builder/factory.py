@@ -1,8 +1,9 @@
 """Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from builder.observe import Region, observe
 from builder.plan.compile import compile_plan, variants
 from builder.plan.decide import Action, Do, Observed, decide
 from builder.plan.request import Made, Sources, Target
-from builder.plan.step import Plan, Step, step
-from builder.recipe.files import collect, find_source, script_text
+from builder.plan.step import Plan, Step, Variant, step
+from builder.recipe.files import collect, find_source, overlay_links, script_text, unit_text
 from builder.recipe.load import Loaded, load_recipe
 from builder.recipe.model import Boot, Recipe
 from builder.region.identity import identity as region_identity
@@ -73,6 +74,8 @@ class Prepared:
     lock: Lock | None
     """None when there is none, or when it no longer fits the recipe."""
     stale: bool = False
+    by_architecture: Mapping[str, Recipe] = field(default_factory=dict)
+    """The recipe as it is for one architecture, where its conditions change what is installed."""
 
     @property
     def lock_path(self) -> Path:
@@ -104,14 +107,10 @@ class Factory:
             for name in each.keys
         }
         keys = {name: _digest(file, name) for name, file in key_files.items()}
-        collected = {name: collect(loaded, _file_variables(recipe, name)) for name in recipe.architectures}
-        paths = {digest: path for each in collected.values() for digest, path in each.sources.items()}
-        sources = Sources(
-            files={name: each.files for name, each in collected.items()},
-            scripts=tuple(_script(loaded, number) for number in range(len(recipe.scripts))),
-            paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
-            keys=keys,
-        )
+        sources = _sources(loaded, recipe.architectures, keys, key_files)
+        for each in _conditional(loaded):  # what is wrong with a variant's files is said now
+            _sources(each, recipe.architectures, keys, key_files)
+        by_architecture = _by_architecture(loaded)
         try:
             lock = load_lock(lock_path(loaded.path))
         except RecipeError:
@@ -119,10 +118,17 @@ class Factory:
                 raise
             lock = None
         stale = lock is not None and (
-            lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe))
+            lock.asks != asks(recipe, loaded.kernel, keys, repacked(recipe), by_architecture)
             or not lock.architectures.keys() >= set(recipe.architectures)
         )
-        return Prepared(loaded=loaded, sources=sources, key_files=key_files, lock=None if stale else lock, stale=stale)
+        return Prepared(
+            loaded=loaded,
+            sources=sources,
+            key_files=key_files,
+            lock=None if stale else lock,
+            stale=stale,
+            by_architecture=by_architecture,
+        )
 
     def lock(self, prepared: Prepared, *, update: bool = False) -> Prepared:
         """The recipe with a lock that fits it: the one beside it, or a new one, written there.
@@ -138,7 +144,13 @@ class Factory:
         with LocalExecutor(self.store, self._place(recipe, None), jobs=self.options.jobs) as executor:
             resolver = self._resolver(executor)
             fresh = resolve(
-                recipe, prepared.loaded.kernel, prepared.key_files, prepared.sources.keys, resolver, repacked(recipe)
+                recipe,
+                prepared.loaded.kernel,
+                prepared.key_files,
+                prepared.sources.keys,
+                resolver,
+                repacked(recipe),
+                prepared.by_architecture,
             )
         write_lock(lock_path(prepared.loaded.path), fresh)
         return replace(prepared, lock=fresh, stale=False)
@@ -151,9 +163,7 @@ class Factory:
                 " so the keys of its steps are not known",
                 hint=f"run: ami-factory lock {prepared.loaded.path}",
             )
-        recipe = prepared.loaded.recipe
-        if selection.boot:
-            recipe = recipe.model_copy(update={"boot": Boot.model_validate({"level": selection.boot})})
+        recipe = _with_boot(prepared.loaded.recipe, selection.boot)
         target = self.target(recipe)
         for name in selection.architectures:
             if name not in prepared.lock.architectures:
@@ -175,7 +185,9 @@ class Factory:
         )
         if any(each.repack for each in recipe.distribution.repositories):
             made = replace(made, signing_key=make_signing_key(state_directory()), definition=definition_digest())
-        return compile_plan(recipe, prepared.loaded.kernel, prepared.lock, prepared.sources, made, target, wanted)
+        own = conditional(prepared, wanted, boot=selection.boot)
+        kernel, sources = prepared.loaded.kernel, prepared.sources
+        return compile_plan(recipe, kernel, prepared.lock, sources, made, target, wanted, conditional=own)
 
     def observe(self, plan: Plan, region: Region | None) -> Observed:
         """What is there; `region` None: receipts are taken at their word."""
@@ -327,6 +339,65 @@ def repacked(recipe: Recipe) -> str:
     return f"{RepositorySpec.VERSION}:{definition_digest()}"
 
 
+def conditional(
+    prepared: Prepared, wanted: tuple[Variant, ...], *, boot: str = ""
+) -> dict[str, tuple[Recipe, Sources]]:
+    """By a variant's name, the recipe and the files of those that conditions change. `boot`: see Selection."""
+    found: dict[str, tuple[Recipe, Sources]] = {}
+    keys, files = prepared.sources.keys, prepared.key_files
+    for each in wanted:
+        its = prepared.loaded.variant(
+            architecture=each.architecture, virtualization=each.virtualization, instance_type=each.instance_type
+        )
+        if its is not prepared.loaded:
+            found[each.name] = (_with_boot(its.recipe, boot), _sources(its, (each.architecture,), keys, files))
+    return found
+
+
+def _with_boot(recipe: Recipe, level: str) -> Recipe:
+    return recipe.model_copy(update={"boot": Boot.model_validate({"level": level})}) if level else recipe
+
+
+def _conditional(loaded: Loaded) -> Iterator[Loaded]:
+    """The recipe as it is for each set of conditions that one of its variants has, and that changes it."""
+    recipe = loaded.recipe
+    asked = itertools.product(recipe.architectures, recipe.virtualization, recipe.instance_types)
+    all_of_them = {
+        id(each): each
+        for architecture, virtual, kind in asked
+        for each in [loaded.variant(architecture=architecture, virtualization=virtual, instance_type=kind)]
+    }
+    yield from (each for each in all_of_them.values() if each is not loaded)
+
+
+def _by_architecture(loaded: Loaded) -> dict[str, Recipe]:
+    """Packages depend on the architecture alone (recipe/conditions.py), so any of its variants will do."""
+    recipe = loaded.recipe
+    virtual, kind = recipe.virtualization[0], recipe.instance_types[0]
+    own = {
+        name: loaded.variant(architecture=name, virtualization=virtual, instance_type=kind).recipe
+        for name in recipe.architectures
+    }
+    return {name: each for name, each in own.items() if each.distribution != recipe.distribution}
+
+
+def _sources(
+    loaded: Loaded, architectures: tuple[str, ...], keys: Mapping[str, str], key_files: Mapping[str, Path]
+) -> Sources:
+    """What the recipe's tables name, read; RecipeError for what is not there."""
+    recipe = loaded.recipe
+    collected = {name: collect(loaded, _file_variables(recipe, name)) for name in architectures}
+    paths = {digest: path for each in collected.values() for digest, path in each.sources.items()}
+    return Sources(
+        files={name: each.files for name, each in collected.items()},
+        scripts=tuple(_script(loaded, number) for number in range(len(recipe.scripts))),
+        units=tuple((each.name, unit_text(loaded, number)) for number, each in enumerate(recipe.units)),
+        links=overlay_links(loaded),
+        paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
+        keys=keys,
+    )
+
+
 def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:
     """What a file's template can ask for: nothing that differs between instance types, which share the layer."""
     return {
@@ -343,7 +414,7 @@ def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:
 def _script(loaded: Loaded, number: int) -> tuple[str, Script]:
     given = loaded.recipe.scripts[number]
     return given.after, Script(
-        name=given.source or f"scripts[{number}]",
+        name=given.name or given.source or f"scripts[{number}]",
         text=script_text(loaded, number),
         network=given.network,
         environment=tuple(sorted(given.environment.items())),

@@ -49,14 +49,21 @@ def lock_path(recipe: Path) -> Path:
     return recipe.with_suffix(".lock")
 
 
-def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str], repacked: str = "") -> str:
+def asks(
+    recipe: Recipe,
+    kernel: Kernel,
+    keys: Mapping[str, str],
+    repacked: str = "",
+    by_architecture: Mapping[str, Recipe] | None = None,
+) -> str:
     """Digest of what decides the resolution.
 
     `keys`: GPG key file to its SHA-256. `repacked`: digest of how .deb files become RPMs, for a recipe that has them;
-    another way makes other packages of the same names.
+    another way makes other packages of the same names. `by_architecture`: the recipe as it is for one, where its
+    conditions say so.
     """
     table = {
-        "distribution": recipe.distribution.model_dump(mode="json"),
+        "distribution": _asked(recipe),
         "kernel": {name: list(kernel.packages.get(name, ())) for name in recipe.architectures},
         "keys": dict(keys),
     }
@@ -64,7 +71,15 @@ def asks(recipe: Recipe, kernel: Kernel, keys: Mapping[str, str], repacked: str 
         table["hvm"] = {name: list(kernel.packages_for("hvm", name)) for name in recipe.architectures}
     if repacked:
         table["repacked"] = repacked
+    other = {name: _asked(each) for name, each in (by_architecture or {}).items() if _asked(each) != _asked(recipe)}
+    if other:
+        table["by_architecture"] = other
     return digest_of(table)
+
+
+def _asked(recipe: Recipe) -> dict[str, Any]:
+    """Of the distribution's table, what the resolver gets to see."""
+    return recipe.distribution.model_dump(mode="json", exclude={"id"})
 
 
 def load_lock(path: Path) -> Lock | None:

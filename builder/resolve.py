@@ -36,8 +36,10 @@ def resolve(
     keys: Mapping[str, str],
     resolver: Resolver,
     repacked: str = "",
+    by_architecture: Mapping[str, Recipe] | None = None,
 ) -> Lock:
-    """Resolve every architecture of the recipe anew. `keys` and `repacked`: see lock.asks."""
+    """Resolve every architecture of the recipe anew. `keys` and what follows `resolver`: see lock.asks."""
+    own = by_architecture or {}
     architectures: dict[str, ArchitectureLock] = {}
     for architecture in recipe.architectures:
         kernel_names = kernel.packages.get(architecture)
@@ -48,9 +50,10 @@ def resolve(
             )
         hvm_names = kernel.packages_for("hvm", architecture)
         architectures[architecture] = _resolve_one(
-            recipe, architecture, kernel_names, hvm_names, key_files, keys, resolver
+            own.get(architecture, recipe), architecture, kernel_names, hvm_names, key_files, keys, resolver
         )
-    return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys, repacked), architectures=architectures)
+    asked = asks(recipe, kernel, keys, repacked, own)
+    return Lock(recipe=recipe.name, asks=asked, architectures=architectures)
 
 
 def _resolve_one(

@@ -1,7 +1,7 @@
 """From a recipe and its lock to the steps of each variant. Pure: nothing is read, nothing is run."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
@@ -89,11 +89,16 @@ def compile_plan(
     made: Made,
     target: Target,
     wanted: tuple[Variant, ...],
+    *,
+    conditional: Mapping[str, tuple[Recipe, Sources]] | None = None,
 ) -> Plan:
-    """The merged plan of the wanted variants."""
+    """The merged plan of the wanted variants. `conditional`: by a variant's name, what the recipe is for it where
+    conditions change it; what is equal all the same has equal keys, and is made once."""
+    own = conditional or {}
     requests = (
-        Request(recipe=recipe, kernel=kernel, lock=lock, sources=sources, made=made, target=target, variant=variant)
+        Request(recipe=its, kernel=kernel, lock=lock, sources=files, made=made, target=target, variant=variant)
         for variant in wanted
+        for its, files in [own.get(variant.name, (recipe, sources))]
     )
     plan = merge(
         Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each))) for each in requests

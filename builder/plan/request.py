@@ -25,6 +25,10 @@ class Sources:
     """By architecture: a template may ask for it."""
     scripts: tuple[tuple[str, Script], ...] = ()
     """("packages" or "kernel", script)"""
+    units: tuple[tuple[str, str], ...] = ()
+    """Name and text of the author's systemd units."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Path and target of the symbolic links of overlays."""
     paths: Mapping[str, str]
     """SHA-256 to path, of files and GPG keys."""
     keys: Mapping[str, str]

@@ -4,21 +4,25 @@ import uuid
 from typing import Any
 
 from builder.catalog.renderers import renderer
+from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
 from builder.plan.repositories import package_sources
 from builder.plan.request import IDENTITY, Request
-from builder.recipe.model import GIB, parse_size
+from builder.recipe.model import GIB, Modules, Recipe, Timer, parse_size
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.configure.spec import (
     BootSpec,
     ConfigureSpec,
     HvmSpec,
+    ModulesSpec,
     NetworkSpec,
     ServicesSpec,
     SshSpec,
+    TimerSpec,
+    UnitSpec,
     UserKeys,
 )
-from builder.stages.customise.spec import CustomiseSpec, Script, User
+from builder.stages.customise.spec import CustomiseSpec, Group, Link, Script, User
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
@@ -42,7 +46,11 @@ def files_spec(request: Request) -> CustomiseSpec | None:
         User(name=u.name, uid=u.uid, groups=u.groups, home=u.home or "", shell=u.shell, sudo=u.sudo)
         for u in request.recipe.users
     )
-    return CustomiseSpec(source_epoch=request.epoch, users=users, files=files) if users or files else None
+    groups = tuple(Group(name=each.name, gid=each.gid) for each in request.recipe.groups)
+    links = tuple(Link(path=path, target=target) for path, target in request.sources.links)
+    if not (users or groups or files or links):
+        return None
+    return CustomiseSpec(source_epoch=request.epoch, users=users, groups=groups, files=files, links=links)
 
 
 def script_spec(request: Request, script: Script) -> CustomiseSpec:
@@ -74,9 +82,7 @@ def configure_spec(request: Request) -> ConfigureSpec:
         users=tuple(
             UserKeys(name=u.name, authorized_keys=u.authorized_keys) for u in recipe.users if u.authorized_keys
         ),
-        services=ServicesSpec(
-            enable=recipe.services.enable, disable=recipe.services.disable, mask=recipe.services.mask
-        ),
+        services=_services(recipe),
         fstab=_fstab(request),
         boot=_boot(request),
         timezone=recipe.timezone,
@@ -84,7 +90,53 @@ def configure_spec(request: Request) -> ConfigureSpec:
         source_epoch=request.epoch,
         definition=request.made.configure,
         hvm=_hvm(request) if request.hvm else None,
+        units=tuple(UnitSpec(name=name, text=text) for name, text in request.sources.units),
+        timers=tuple(_timer(each) for each in recipe.timers),
+        sysctl=tuple(sorted(recipe.sysctl.items())),
+        modules=_modules(recipe.modules),
+        selinux=_selinux(request),
     )
+
+
+def _services(recipe: Recipe) -> ServicesSpec:
+    """What the recipe says, and its own units and timers."""
+    services = recipe.services
+    own = (each.name for each in recipe.units if each.enable and "/" not in each.name)
+    enable = dict.fromkeys((*services.enable, *own, *(f"{each.name}.timer" for each in recipe.timers)))
+    return ServicesSpec(enable=tuple(enable), disable=services.disable, mask=services.mask)
+
+
+def _timer(timer: Timer) -> TimerSpec:
+    return TimerSpec(
+        name=timer.name,
+        run=timer.run or "",
+        service=timer.service or "",
+        user=timer.user or "",
+        calendar=timer.calendar or "",
+        boot=timer.boot or "",
+        every=timer.every or "",
+        random_delay=timer.random_delay or "",
+        persistent=timer.persistent,
+    )
+
+
+def _modules(modules: Modules) -> ModulesSpec | None:
+    if not modules.load and not modules.blacklist:
+        return None
+    return ModulesSpec(load=modules.load, blacklist=modules.blacklist)
+
+
+def _selinux(request: Request) -> str:
+    """The mode; RecipeError where no package is installed that has a policy."""
+    wanted = request.recipe.selinux
+    if wanted is None:
+        return ""
+    if not any(each.name.startswith("selinux-policy") for each in request.locked.packages):
+        raise RecipeError(
+            "selinux: the recipe's distribution has no policy installed",
+            hint='add its package to distribution.packages ("selinux-policy-targeted" in Fedora), or leave selinux out',
+        )
+    return wanted.mode
 
 
 def _fstab(request: Request) -> str:

@@ -28,12 +28,17 @@ _WRITTEN = {
     "/etc/localtime": "write timezone",
     "/etc/machine-id": "every instance makes its own",
     "/boot/grub/menu.lst": "it follows kernel",
+    "/etc/sysctl.d/98-ami-factory.conf": "write [sysctl]",
+    "/etc/modules-load.d/ami-factory.conf": "write [modules]",
+    "/etc/modprobe.d/ami-factory.conf": "write [modules]",
 }
 _UNIQUE: tuple[Key, ...] = (
     ("architectures",), ("virtualization",), ("instance_types",), ("distribution", "packages"),
     ("distribution", "excludes"), ("ssh", "authorized_keys"),
     ("services", "enable"), ("services", "disable"), ("services", "mask"),
+    ("modules", "load"), ("modules", "blacklist"),
 )  # fmt: skip
+_NAMED = (("groups", "name"), ("overlays", "source"), ("scripts", "name"), ("timers", "name"), ("units", "name"))
 _NAME: Key = ("register", "name")
 Table = Mapping[str, Any]
 
@@ -42,7 +47,7 @@ def check(table: Table, directories: Sequence[Path], kernels: Path, *, parts: Se
     """All findings, one by one. `directories` hold the recipe's own files, `parts` those of its parts."""
     yield from _kernel(table, kernels)
     for group in (
-        _duplicates, _instance_types, _users, _files, _services, _packages, _repositories, _templates
+        _duplicates, _names, _instance_types, _users, _files, _services, _packages, _repositories, _templates
     ):  # fmt: skip
         yield from group(table)
     yield from _sources(table, directories, parts)
@@ -86,6 +91,18 @@ def _repeated(values: list[tuple[Key, str]], message: Callable[[str], str]) -> I
 def _duplicates(table: Table) -> Iterator[Fault]:
     for key in _UNIQUE:
         yield from _repeated(_strings(table, *key), lambda value: f"{shown(value)} stands here twice")
+
+
+def _names(table: Table) -> Iterator[Fault]:
+    """Things of one kind that are called the same."""
+    for kind, word in _NAMED:
+        named = [((*key, word), each[word]) for key, each in _tables(table, kind) if isinstance(each.get(word), str)]
+        yield from _repeated(named, lambda name: f"{shown(name)} stands here twice")
+    units = {each.get("name") for _, each in _tables(table, "units")}
+    for key, timer in _tables(table, "timers"):
+        for suffix in ("timer", "service"):
+            if f"{timer.get('name')}.{suffix}" in units and (suffix == "timer" or timer.get("run")):
+                yield Fault(key=(*key, "name"), message=f"{timer['name']}.{suffix} stands in units as well")
 
 
 def _instance_types(table: Table) -> Iterator[Fault]:
@@ -148,7 +165,8 @@ def _files(table: Table) -> Iterator[Fault]:
 def _sources(table: Table, directories: Sequence[Path], parts: Sequence[Path]) -> Iterator[Fault]:
     """Files of the author's that are not there, or that two parts have."""
     named = [((*key, "source"), each.get("source")) for key, each in _tables(table, "files")]
-    named += [((*key, "source"), each.get("source")) for key, each in _tables(table, "scripts")]
+    for kind in ("overlays", "scripts", "units"):
+        named += [((*key, "source"), each.get("source")) for key, each in _tables(table, kind)]
     for key, _ in _tables(table, "distribution", "repositories"):
         named += _strings(table, *key, "keys")
     for key, source in named:

@@ -1,4 +1,8 @@
-"""The files that a recipe is written in: its own, those that it extends, and the parts that they take in."""
+"""The files that a recipe is written in: its own, those that it extends, and the parts that they take in.
+
+Each is named by a path below the directory of the file that names it; no name leads out of there. What is not there is
+looked for among the factory's own recipes, so that a recipe anywhere can start from one of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from builder.catalog.tables import shown
-from builder.errors import BuilderError
-from builder.formats.toml import Document, Key, Position, nearest, read
+from builder.errors import BuilderError, RecipeError
+from builder.formats.toml import Document, Key, Position, nearest, printable, read
 
 MAX_CHAIN = 8
 MAX_PARTS = 64
 # Parts that come with the factory are found from a recipe that stands anywhere.
 SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
-# What makes a recipe of a file; a part has none of it.
-_NOT_IN_A_PART = ("name", "extends")
+# What makes a recipe of a file, or changes one that it extends; a part has none of it.
+NOT_IN_A_PART = ("name", "extends", "add", "remove")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,18 @@ class Documents:
     parts: tuple[tuple[Document, ...], ...]
     """For each of the chain the parts that it takes in, each one once, a part's own parts before it."""
     refused: tuple[tuple[Position, str], ...]
+
+    @property
+    def all(self) -> tuple[Document, ...]:
+        return (*self.chain, *(part for parts in self.parts for part in parts))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(each.path for each in self.chain)
+
+    @property
+    def part_files(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(each.path for parts in self.parts for each in parts))
 
 
 def read_documents(path: Path) -> Documents:
@@ -45,15 +61,22 @@ def _chain(path: Path) -> tuple[list[Document], list[tuple[Position, str]]]:
     while "extends" in chain[-1].table:
         document = chain[-1]
         try:
-            target = _followed(document.table["extends"], [document.path.parent], "recipe")
+            target = _followed(document.table["extends"], [document.path.parent, SHIPPED], "recipe")
             if target.resolve() in [each.path.resolve() for each in chain]:
-                raise _Refused(f"a loop: {shown(document.table['extends'])} is extended by itself")
+                raise _Refused(f"a loop: {_loop(chain, target)}")
             if len(chain) >= MAX_CHAIN:
                 raise _Refused(f"more than {MAX_CHAIN} recipes in a row")
             chain.append(read(target))
         except (_Refused, BuilderError) as error:
             return chain, [_told(document, ("extends",), error)]
     return chain, []
+
+
+def _loop(chain: Sequence[Document], target: Path) -> str:
+    """The way from a recipe back to itself."""
+    names = [each.path.name for each in chain]
+    start = next(at for at, each in enumerate(chain) if each.path.resolve() == target.resolve())
+    return " extends ".join(printable(name) for name in (*names[start:], target.name))
 
 
 @dataclass(slots=True)
@@ -83,12 +106,22 @@ class _Parts:
             raise _Refused(f"more than {MAX_PARTS} parts")
         self.seen.add(target.resolve())
         part = read(target)
-        for key in _NOT_IN_A_PART:
+        for key in NOT_IN_A_PART:
             if key in part.table:
                 fault = _Refused("a part has none: it is taken into a recipe")
                 self.refused.append(_told(part, (key,), fault))
         self.take(part)
         self.taken.append(part)
+
+
+def require(path: Path, extends: str, parts: Sequence[str]) -> None:
+    """RecipeError unless a recipe at `path` would find these files."""
+    for name, what in ((extends, "recipe"), *((each, "part") for each in parts)):
+        try:
+            if name or what == "part":
+                _followed(name, [path.parent, SHIPPED], what)
+        except _Refused as error:
+            raise RecipeError(f"{printable(name)}: {error}") from None
 
 
 class _Refused(Exception):

@@ -1,4 +1,5 @@
-"""From `[[files]]` to the files of the image: directories walked, templates rendered, digests taken."""
+"""From `[[files]]`, `[[overlays]]`, `[[scripts]]` and `[[units]]` to what goes into the image: directories walked,
+templates rendered, digests taken."""
 
 import hashlib
 import os
@@ -10,11 +11,11 @@ from typing import Any
 
 from builder.errors import RecipeError
 from builder.recipe.load import Loaded
-from builder.recipe.model import File
+from builder.recipe.model import File, Overlay
 from builder.recipe.templates import render_file, render_string
 from builder.stages.customise.spec import File as FileEntry
 
-__all__ = ("Collected", "collect", "find_source", "render_string", "script_text")
+__all__ = ("Collected", "collect", "find_source", "overlay_links", "render_string", "script_text", "unit_text")
 
 MAX_FILES = 10_000
 MAX_TEXT = 1024**2
@@ -35,22 +36,33 @@ def collect(loaded: Loaded, variables: Mapping[str, Any]) -> Collected:
     entries: list[FileEntry] = []
     sources: dict[str, str] = {}
     taken: dict[str, str] = {}
-    for index, file in enumerate(loaded.recipe.files):
-        where = f"{loaded.path}: files[{index}]"
-        for entry, path in _entries(loaded, file, where, variables):
-            if entry.destination in taken:
-                raise RecipeError(f"{where}: {entry.destination} is also put there by {taken[entry.destination]}")
-            taken[entry.destination] = f"files[{index}]"
-            entries.append(entry)
-            if entry.text is None:
-                sources[entry.sha256] = str(path)
-            if len(entries) > MAX_FILES:
-                raise RecipeError(f"{where}: more than {MAX_FILES} files", hint="make a package of them")
+    for who, entry, path in _found(loaded, variables):
+        where = f"{loaded.path}: {who}"
+        if entry.destination in taken:
+            raise RecipeError(f"{where}: {entry.destination} is also put there by {taken[entry.destination]}")
+        taken[entry.destination] = who
+        entries.append(entry)
+        if entry.text is None:
+            sources[entry.sha256] = str(path)
+        if len(entries) > MAX_FILES:
+            raise RecipeError(f"{where}: more than {MAX_FILES} files", hint="make a package of them")
     for destination, who in taken.items():
         for parent in Path(destination).parents:
             if str(parent) in taken:
                 raise RecipeError(f"{loaded.path}: {who}: {destination} lies below {parent}, which is a file")
     return Collected(files=tuple(entries), sources=sources)
+
+
+def _found(loaded: Loaded, variables: Mapping[str, Any]) -> Iterator[tuple[str, FileEntry, Path]]:
+    """Every file, after the key that names it, and before the path that its bytes are from."""
+    for index, file in enumerate(loaded.recipe.files):
+        who = f"files[{index}]"
+        for entry, path in _entries(loaded, file, f"{loaded.path}: {who}", variables):
+            yield who, entry, path
+    for index, overlay in enumerate(loaded.recipe.overlays):
+        who = f"overlays[{index}]"
+        for entry, path in _overlaid(loaded, overlay, f"{loaded.path}: {who}"):
+            yield who, entry, path
 
 
 def script_text(loaded: Loaded, index: int) -> str:
@@ -60,6 +72,74 @@ def script_text(loaded: Loaded, index: int) -> str:
         return script.run
     where = f"{loaded.path}: scripts[{index}].source"
     return _text(find_source(loaded, script.source or "", where), where)
+
+
+def unit_text(loaded: Loaded, index: int) -> str:
+    """The text of units[index], from `content` or from its file."""
+    unit = loaded.recipe.units[index]
+    if unit.content is not None:
+        return unit.content
+    where = f"{loaded.path}: units[{index}].source"
+    return _text(find_source(loaded, unit.source or "", where), where)
+
+
+def overlay_links(loaded: Loaded) -> tuple[tuple[str, str], ...]:
+    """Path and target of every link in the overlays: copied as they are, followed by nobody here."""
+    found: dict[str, str] = {}
+    for index, overlay in enumerate(loaded.recipe.overlays):
+        where = f"{loaded.path}: overlays[{index}]"
+        root = _overlay_root(loaded, overlay, where)
+        for path in _everything(root, where):
+            if path.is_symlink():
+                found[_destination(path, root, where)] = str(path.readlink())
+    return tuple(sorted(found.items()))
+
+
+def _overlay_root(loaded: Loaded, overlay: Overlay, where: str) -> Path:
+    root = find_source(loaded, overlay.source, f"{where}.source")
+    if not root.is_dir():
+        raise RecipeError(f"{where}.source: {root} is not a directory", hint="a single file belongs in [[files]]")
+    return root
+
+
+def _overlaid(loaded: Loaded, overlay: Overlay, where: str) -> Iterator[tuple[FileEntry, Path]]:
+    """The regular files of an overlay, and where their bytes are. RecipeError for an owner or mode of nothing."""
+    root = _overlay_root(loaded, overlay, where)
+    unused = {*overlay.owners, *overlay.modes}
+    for path in _everything(root, where):
+        if path.is_symlink():
+            continue
+        destination = _destination(path, root, where)
+        above = [destination, *(str(each) for each in Path(destination).parents)]
+        owned = next((each for each in above if each in overlay.owners), "")
+        moded = next((each for each in above if each in overlay.modes), "")
+        unused -= {owned, moded}
+        owner, _, group = overlay.owners.get(owned, "root:root").partition(":")
+        file = File(destination=destination, content="", owner=owner, group=group, mode=overlay.modes.get(moded, None))
+        yield _entry(file, destination, path, f"{where}.source", {}), path
+    for each in sorted(unused):
+        key = "owners" if each in overlay.owners else "modes"
+        raise RecipeError(f"{where}.{key}: there is no file {each} in {root}", hint="links have neither owner nor mode")
+
+
+def _destination(path: Path, root: Path, where: str) -> str:
+    destination = f"/{path.relative_to(root)}"
+    if any(not c.isprintable() for c in destination):
+        raise RecipeError(f"{where}: a file name below {root} holds characters that cannot be printed")
+    return destination
+
+
+def _everything(directory: Path, where: str) -> Iterator[Path]:
+    """All files and links below a directory, by name; no link is followed."""
+    try:
+        found = sorted(directory.iterdir())
+    except OSError as error:
+        raise RecipeError(f"{where}: {directory}: cannot be read: {error.strerror}") from None
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            yield from _everything(path, where)
+        else:
+            yield path
 
 
 def find_source(loaded: Loaded, source: str, where: str) -> Path:

@@ -2,19 +2,25 @@
 
 Two rules. A recipe lies over the one that it extends: what it says of a key replaces what the other said. A part is
 taken into a recipe: it adds to what is there, and never changes what the recipe or another part of it says.
+merge.py says in which order the two are used.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from builder.catalog.tables import shown
 from builder.formats.toml import Document, Key, Position, format_key, nearest
 
 # Lists of tables that are joined where one recipe extends another, and the key that names an element in them.
 JOINED: dict[Key, str] = {
     ("users",): "name",
+    ("groups",): "name",
     ("files",): "destination",
-    ("scripts",): "",
+    ("overlays",): "source",
+    ("scripts",): "name",
+    ("units",): "name",
+    ("timers",): "name",
     ("distribution", "repositories"): "id",
 }
 
@@ -49,16 +55,20 @@ class Clash:
     key: Key
     place: Position
     other: Position
+    name: str = ""
+    """Of an element of a list of tables, whose key is `key`."""
 
     @property
     def message(self) -> str:
-        return f"{format_key(self.key)}: {self.other} sets this as well: leave one of the two out"
+        named = f" {shown(self.name)}" if self.name else ""
+        return f"{format_key(self.key)}{named}: {self.other} sets this as well: leave one of the two out"
 
 
-def layer(document: Document, *without: str) -> Layer:
-    """A document by itself, without the named keys."""
-    table = {name: value for name, value in document.table.items() if name not in without}
-    return Layer(table=table, origins={(): (document, ())})
+def layer(document: Document, *without: str, at: Key = ()) -> Layer:
+    """A table of a document, the whole of it if not said otherwise, without the named keys."""
+    found = value_at(document.table, at)
+    table = {name: value for name, value in found.items() if name not in without} if isinstance(found, dict) else {}
+    return Layer(table=table, origins={(): (document, at)})
 
 
 def laid_over(base: Layer, over: Layer) -> Layer:
@@ -83,7 +93,11 @@ def with_part(recipe: Layer, part: Layer, own: Iterable[Document]) -> tuple[Laye
             if isinstance(value, dict) and isinstance(before, dict):
                 table[name] = add(before, value, key)
             elif isinstance(value, list) and isinstance(before, list):
-                table[name] = _added(before, value, part, key, origins)
+                joined = _Joined(recipe, part, key, before)
+                joined.take(value, documents)
+                table[name] = joined.values
+                origins.update(joined.origins)
+                clashes.extend(joined.clashes)
             elif name in old and id(recipe.origin(key)[0]) in documents:
                 clashes.append(Clash(key=key, place=part.position(key), other=recipe.position(key)))
             else:
@@ -93,18 +107,53 @@ def with_part(recipe: Layer, part: Layer, own: Iterable[Document]) -> tuple[Laye
     return Layer(table=add(recipe.table, part.table, ()), origins=origins), clashes
 
 
-def _added(old: list[Any], new: list[Any], part: Layer, key: Key, origins: Origins) -> list[Any]:
-    """A list with what a part adds; a text that is there already is not added again."""
-    joined = list(old)
-    for index, value in enumerate(new):
-        if not isinstance(value, str) or value not in old:
-            origins[*key, len(joined)] = (part, (*key, index))
-            joined.append(value)
-    return joined
+def added(base: Layer, more: Layer) -> Layer:
+    """The lists of `base` with what `more` adds to them."""
+    return with_part(base, more, ())[0]
+
+
+class _Joined:
+    """A list of a recipe, while a part adds to it: a text that is there already is not added again, and an element of
+    the same name as one that an extended recipe has takes its place."""
+
+    def __init__(self, recipe: Layer, part: Layer, key: Key, old: list[Any]) -> None:
+        self.recipe, self.part, self.key = recipe, part, key
+        self.values = list(old)
+        self.names = [element_name(each, key) for each in old]
+        self.origins: Origins = {}
+        self.clashes: list[Clash] = []
+
+    def take(self, new: list[Any], own: Container[int]) -> None:
+        for index, value in enumerate(new):
+            place = self._place(index, value, own)
+            if place is not None:
+                self.origins[*self.key, place] = (self.part, (*self.key, index))
+                self.values[place : place + 1] = [value]
+
+    def _place(self, index: int, value: Any, own: Container[int]) -> int | None:
+        """Where an element goes; None for one that is there, or that clashes with one of `own`."""
+        name = element_name(value, self.key)
+        there = self.names.index(name) if name and name in self.names else None
+        if there is None:
+            return len(self.values)
+        if isinstance(value, str):
+            return None
+        if id(self.recipe.origin((*self.key, there))[0]) not in own:
+            return there
+        places = (self.part.position((*self.key, index)), self.recipe.position((*self.key, there)))
+        self.clashes.append(Clash(key=self.key, name=name, place=places[0], other=places[1]))
+        return None
+
+
+def element_name(value: Any, key: Key) -> str:
+    """What an element of the list at `key` is called: a text by itself, a table of JOINED by one of its keys; or ""."""
+    if isinstance(value, dict):
+        value = value.get(JOINED.get(key, ""))
+    return value if isinstance(value, str) else ""
 
 
 def _replace(base: Layer, over: Layer, at: Key, origins: Origins) -> dict[str, Any]:
-    old, new = _at(base.table, at), _at(over.table, at)
+    old, new = value_at(base.table, at), value_at(over.table, at)
     origins[at] = (over, at)
     table = {}
     for name in dict.fromkeys((*old, *new)):
@@ -122,28 +171,32 @@ def _replace(base: Layer, over: Layer, at: Key, origins: Origins) -> dict[str, A
 
 def _join(base: Layer, over: Layer, key: Key, origins: Origins) -> list[Any]:
     """The other recipe's elements, those of the same name replaced, then this one's."""
-    lists = (_at(base.table, key), _at(over.table, key))
-    order = _joined(*lists, JOINED[key])
+    lists = (value_at(base.table, key), value_at(over.table, key))
+    order = _joined(*lists, key)
     origins[key] = (over, key)
     origins.update({(*key, place): ((base, over)[side], (*key, index)) for place, (side, index) in enumerate(order)})
     return [lists[side][index] for side, index in order]
 
 
-def _joined(old: list[Any], new: list[Any], name: str) -> list[tuple[int, int]]:
+def _joined(old: list[Any], new: list[Any], key: Key) -> list[tuple[int, int]]:
     """Which element of which list (0 the old, 1 the new) stands at each place of the joined list."""
     order = [(0, index) for index in range(len(old))]
-    names = [each.get(name) if isinstance(each, dict) and name else None for each in old]
+    names = [element_name(each, key) for each in old]
     for index, each in enumerate(new):
-        own = each.get(name) if isinstance(each, dict) and name else None
-        if isinstance(own, str) and own in names:
+        own = element_name(each, key)
+        if own and own in names:
             order[names.index(own)] = (1, index)
-            names[names.index(own)] = None
+            names[names.index(own)] = ""
         else:
             order.append((1, index))
     return order
 
 
-def _at(table: Any, key: Key) -> Any:
+def value_at(table: Any, key: Key) -> Any:
+    """What stands at a key; None where nothing does."""
     for part in key:
-        table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(part, int):
+            table = table[part] if isinstance(table, list) and part < len(table) else None
+        else:
+            table = table.get(part) if isinstance(table, dict) else None
     return table

@@ -4,9 +4,9 @@ recipes/README.md and the JSON Schema are made from this file.
 """
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from builder.catalog.dates import parse_date, parse_days
 from builder.catalog.tables import Table, text
@@ -77,6 +77,16 @@ def _ssh_key(text: str) -> str:
     return text
 
 
+def _schema(**keywords: Any) -> Any:
+    """More of the JSON Schema for a type than pydantic sees."""
+    return Field(json_schema_extra=keywords)
+
+
+def _one_of(*names: str) -> ConfigDict:
+    """In the JSON Schema: exactly one of these keys."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in names]})
+
+
 def _arn_free_tag(text: str) -> str:
     if text.lower().startswith(("aws:", "ami-factory:")):
         raise ValueError(f'tag "{text}": the prefixes aws: and ami-factory: are taken')
@@ -90,6 +100,9 @@ Version = Annotated[
     str, text(r"^[A-Za-z0-9._-]{1,32}$", "a version: at most 32 letters, digits, dots, dashes and underscores")
 ]
 Release = Annotated[str, text(r"^[A-Za-z0-9._-]+$", 'a release, such as "43"')]
+DistributionName = Annotated[
+    str, text(r"^[a-z0-9][a-z0-9._-]*$", 'a distribution\'s name, such as "fedora": lower case letters, digits, dots')
+]
 RepositoryName = Annotated[
     str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "a repository's name: letters, digits, dots, dashes")
 ]
@@ -104,6 +117,9 @@ UnitName = Annotated[str, text(r"^[A-Za-z0-9:_.@\\-]+$", "the name of a systemd 
 AccountName = Annotated[
     str, text(r"^[a-z_][a-z0-9_-]{0,31}$", "a user or group name: lower case letters, digits, _ and -")
 ]
+Owner = Annotated[
+    str, text(r"^[a-z_][a-z0-9_-]{0,31}:[a-z_][a-z0-9_-]{0,31}$", 'an owner, such as "www-data:www-data"')
+]
 HostName = Annotated[
     str, text(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", "a host name: lower case letters, digits, dots and dashes")
 ]
@@ -115,6 +131,28 @@ TimeZone = Annotated[
 ]
 Locale = Annotated[str, text(r"^[A-Za-z0-9_.@-]+$", 'a locale, such as "C.UTF-8"')]
 Mode = Annotated[str, text(r"^0?[0-7]{3,4}$", 'permissions in octal and in quotes, such as "0644"')]
+ScriptName = Annotated[
+    str,
+    text(r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$", "a script's name: at most 63 letters, digits, dots, dashes, blanks"),
+]
+UnitFileName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9:_.@\\-]+\.(service|socket|target|timer|mount|path|swap|automount|slice)(\.d/[A-Za-z0-9_.-]+\.conf)?$",
+        'the file of a systemd unit, such as "web.service" or "ssh.service.d/own.conf"',
+    ),
+]
+TimerName = Annotated[str, text(r"^[A-Za-z0-9:_-]{1,100}$", "a timer's name without suffix: letters, digits, - and _")]
+CommandLine = Annotated[str, text(r"^/[^\n\r\x00]*$", "one line that starts with the path of a program")]
+Calendar = Annotated[str, text(r"^[A-Za-z0-9*:,./~_+ -]{1,100}$", 'a time, such as "daily" or "Mon *-*-* 04:00"')]
+TimeSpan = Annotated[
+    str, text(r"^[0-9]+ ?(s|sec|min|h|d|day|days|w)?( [0-9]+ ?(s|sec|min|h|d))*$", 'a time span, such as "5min"')
+]
+ModuleName = Annotated[str, text(r"^[A-Za-z0-9_-]{1,64}$", "the name of a kernel module")]
+SysctlKey = Annotated[
+    str, text(r"^[a-z0-9_-]+([./][A-Za-z0-9_*.:-]+)+$", 'the name of a kernel setting, such as "net.ipv4.ip_forward"')
+]
+SysctlValue = Annotated[str, text(r"^[^\n\r\x00]{1,1024}$", "one line")]
 VariableName = Annotated[str, text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")]
 Account = Annotated[str, text(r"^[0-9]{12}$", "an AWS account: twelve digits in quotes, without dashes")]
 Bucket = Annotated[
@@ -155,19 +193,32 @@ UnitArn = Annotated[
     ),
 ]
 RegionName = Annotated[str, text(r"^[a-z0-9-]{2,32}$", 'the name of a region, such as "eu-west-1"')]
-GuestPath = Annotated[str, AfterValidator(_guest_path)]
-HostPath = Annotated[str, AfterValidator(_host_path)]
-AuthorPath = Annotated[str, AfterValidator(_author_path)]
-SshKey = Annotated[str, AfterValidator(_ssh_key)]
-Size = Annotated[str, AfterValidator(_size)]
-ImageSize = Annotated[str, AfterValidator(_image_size)]
-VolumeSize = Annotated[str, AfterValidator(_volume_size)]
-TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_arn_free_tag)]
+# What the validators check, for the JSON Schema, as far as a pattern can say it: they have the better messages.
+GuestPath = Annotated[str, AfterValidator(_guest_path), _schema(pattern=r"^(/(?!\.{1,2}(/|$))[^/\x00]+)+$")]
+HostPath = Annotated[str, AfterValidator(_host_path), _schema(pattern="^(/|~/)")]
+AuthorPath = Annotated[str, AfterValidator(_author_path), _schema(pattern=r"^(?![/~])(?!(.*/)?\.\.(/|$)).+$")]
+SshKey = Annotated[
+    str, AfterValidator(_ssh_key), _schema(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( [^\n]*)?$")
+]
+Size = Annotated[str, AfterValidator(_size), _schema(pattern="^[1-9][0-9]* ?(MiB|GiB)$")]
+ImageSize = Annotated[str, AfterValidator(_image_size), _schema(pattern="^(auto|[1-9][0-9]* ?MiB|([1-9]|10) ?GiB)$")]
+VolumeSize = Annotated[str, AfterValidator(_volume_size), _schema(pattern="^(auto|[1-9][0-9]* ?(MiB|GiB))$")]
+TagKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        json_schema_extra={"pattern": "^(?!([Aa][Ww][Ss]|[Aa][Mm][Ii]-[Ff][Aa][Cc][Tt][Oo][Rr][Yy]):|Name$)"},
+    ),
+    AfterValidator(_arn_free_tag),
+]
 TagValue = Annotated[str, Field(max_length=MAX_TAG_VALUE)]
 
 
 class Repository(Table):
     """Where packages come from: one address, or `repack`."""
+
+    model_config = _one_of("repack", "baseurl", "metalink", "mirrorlist")
 
     id: RepositoryName = Field(description="Name of the repository.")
     repack: Literal["debian"] | None = Field(
@@ -198,6 +249,9 @@ class Repository(Table):
 class Distribution(Table):
     """The distribution that the root tree is made of."""
 
+    id: DistributionName | None = Field(
+        None, description="What [[when]] calls it, as ID in its /etc/os-release; the quickstart's needs none."
+    )
     installer: Literal["dnf"] = Field("dnf", description="What installs the packages.")
     release: Release = Field(description="The release, as dnf's $releasever.")
     repositories: tuple[Repository, ...] = Field(min_length=1, description="Where packages come from.")
@@ -236,8 +290,34 @@ class User(Table):
     authorized_keys: tuple[SshKey, ...] = Field((), description="Public keys of this user.")
 
 
+class Group(Table):
+    """A group of accounts."""
+
+    name: AccountName = Field(description="Name of the group.")
+    gid: Annotated[int, Field(ge=1, le=65533)] | None = Field(
+        None, description="Group id; the next free one when left out."
+    )
+
+
+class Overlay(Table):
+    """A directory that is laid over the image's root, with its files and links. Files are root's, 0755 if they are
+    executable, else 0644, where it is not said otherwise."""
+
+    source: AuthorPath = Field(description="A directory below the recipe's directory.")
+    owners: dict[GuestPath, Owner] = Field(
+        default_factory=dict,
+        description='Path in the image to "user:group", for a file and all files below a directory.',
+    )
+    modes: dict[GuestPath, Mode] = Field(
+        default_factory=dict,
+        description="Path in the image to permissions, for a file and all files below a directory.",
+    )
+
+
 class File(Table):
     """A file, a directory of files, or a template, put into the image."""
+
+    model_config = _one_of("source", "content")
 
     destination: GuestPath = Field(description="Where it goes.")
     source: AuthorPath | None = Field(None, description="A file or directory below the recipe's directory.")
@@ -261,6 +341,11 @@ class File(Table):
 class Script(Table):
     """A program of the author's, run as root in the tree, in a sandbox of its own; cached as a step of its own."""
 
+    model_config = _one_of("run", "source")
+
+    name: ScriptName | None = Field(
+        None, description="What it is called in messages, and by recipes that replace or remove it."
+    )
     run: str | None = Field(None, description="The script's text; /bin/sh -eu unless it starts with #!.")
     source: AuthorPath | None = Field(None, description="A file below the recipe's directory, instead of run.")
     after: Literal["packages", "kernel"] = Field("packages", description="When: before the kernel is there, or after.")
@@ -284,6 +369,70 @@ class Services(Table):
     enable: tuple[UnitName, ...] = Field((), description="Start at boot.")
     disable: tuple[UnitName, ...] = Field((), description="Do not start at boot.")
     mask: tuple[UnitName, ...] = Field((), description="Can not be started at all.")
+
+
+class Unit(Table):
+    """A systemd unit of the author's, put into /etc/systemd/system."""
+
+    model_config = _one_of("source", "content")
+
+    name: UnitFileName = Field(
+        description='Name with its suffix: "web.service"; "ssh.service.d/own.conf" for a drop-in.'
+    )
+    source: AuthorPath | None = Field(None, description="A file below the recipe's directory.")
+    content: str | None = Field(None, description="The text itself, instead of source.")
+    enable: bool = Field(True, description="Start it at boot, as its [Install] says; a unit without one, never.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Unit":
+        if (self.source is None) == (self.content is None):
+            raise ValueError("give exactly one of source and content")
+        return self
+
+
+class Timer(Table):
+    """A systemd timer: a command, or a service that is there, run again and again. It is enabled."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["run"]}, {"required": ["service"]}],
+            "anyOf": [{"required": ["calendar"]}, {"required": ["boot"]}],
+            "dependentRequired": {"user": ["run"]},
+        }
+    )
+
+    name: TimerName = Field(description="Name, without a suffix: NAME.timer, and NAME.service for a command.")
+    run: CommandLine | None = Field(None, description="The command: a program's path and its arguments (ExecStart=).")
+    service: UnitName | None = Field(None, description="A service to start, instead of run.")
+    user: AccountName | None = Field(None, description="Who runs the command; root when left out.")
+    calendar: Calendar | None = Field(None, description='When, as systemd.time(7) has it: "daily", "Mon *-*-* 04:00".')
+    boot: TimeSpan | None = Field(None, description='So long after the boot: "5min".')
+    every: TimeSpan | None = Field(None, description='Again so long after it was done: "1h".')
+    random_delay: TimeSpan | None = Field(None, description="Up to so much later: not all instances at one moment.")
+    persistent: bool = Field(False, description="With calendar: make up for a time when the instance was off.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Timer":
+        if (self.run is None) == (self.service is None):
+            raise ValueError("give exactly one of run and service")
+        if self.calendar is None and self.boot is None:
+            raise ValueError("give calendar or boot: nothing would ever start it")
+        if self.user is not None and self.run is None:
+            raise ValueError("user is of use only with run: a service says itself who runs it")
+        return self
+
+
+class Modules(Table):
+    """Kernel modules, once the root is mounted; what the initrd holds follows the kernel."""
+
+    load: tuple[ModuleName, ...] = Field((), description="Load at boot.")
+    blacklist: tuple[ModuleName, ...] = Field((), description="Do not load for a device; by name it still can be.")
+
+
+class Selinux(Table):
+    """SELinux, where the distribution has a policy for it. Files are labelled by the guest at its first boot."""
+
+    mode: Literal["enforcing", "permissive", "disabled"] = Field(description="The mode that it boots in.")
 
 
 class Image(Table):
@@ -317,6 +466,12 @@ class Boot(Table):
 class Bundle(Table):
     """How the image becomes a bundle. Account, certificate and key left out: they are made once, and said so."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"certificate": ["private_key"], "private_key": ["certificate"]},
+        }
+    )
+
     account: Account | None = Field(
         None, description="AWS account, twelve digits; the local region has an account of its own."
     )
@@ -346,6 +501,7 @@ class Register(Table):
     name: str = Field(
         "{{ name }}-{{ version }}-{{ architecture }}-{{ virtualization }}-{{ instance_type }}-{{ key12 }}",
         description="Template of the AMI's name; must hold {{ key12 }}, which makes it unique to its content.",
+        json_schema_extra={"pattern": r"\{\{\s*key12\s*\}\}"},
     )
     description: str = Field("{{ description }}", description="Template of the AMI's description.")
     tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Tags of the AMI; values are templates.")
@@ -377,6 +533,13 @@ class Register(Table):
 
 class Volume(Table):
     """The EBS volume that an instance of an hvm AMI gets as its root, and the snapshot that it is made of."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["kms_key"]},
+            "then": {"required": ["encrypted"], "properties": {"encrypted": {"const": True}}},
+        }
+    )
 
     type: Literal["gp3", "gp2", "io2", "io1", "standard"] = Field("gp3", description="Volume type.")
     size: VolumeSize = Field(
@@ -509,9 +672,18 @@ class Recipe(Table):
     network: Network = Field(Network(), description="The network.")
     ssh: Ssh = Field(Ssh(), description="How root logs in.")
     users: tuple[User, ...] = Field((), description="User accounts.")
+    groups: tuple[Group, ...] = Field((), description="Groups.")
     files: tuple[File, ...] = Field((), description="Files to put into the image.")
+    overlays: tuple[Overlay, ...] = Field((), description="Directories to lay over the image's root.")
     scripts: tuple[Script, ...] = Field((), description="Programs to run in the tree, in order.")
     services: Services = Field(Services(), description="systemd units.")
+    units: tuple[Unit, ...] = Field((), description="systemd units of the author's.")
+    timers: tuple[Timer, ...] = Field((), description="Timers.")
+    sysctl: dict[SysctlKey, SysctlValue] = Field(
+        default_factory=dict, description='Settings of the kernel, as texts: "net.ipv4.ip_forward" = "1".'
+    )
+    modules: Modules = Field(Modules(), description="Kernel modules.")
+    selinux: Selinux | None = Field(None, description="SELinux.")
     image: Image = Field(Image(), description="The image.")
     boot: Boot = Field(Boot(), description="The boot proof.")
     bundle: Bundle = Field(Bundle(), description="The bundle.")

@@ -4,13 +4,18 @@ import itertools
 import json
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from builder.recipe.documents import SHIPPED
+from builder.recipe.conditions import COMMON
+from builder.recipe.documents import NOT_IN_A_PART, SHIPPED
+from builder.recipe.layers import JOINED
 from builder.recipe.model import MAX_INSTANCE_STORE
 from builder.recipe.schema import described as complete
 from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
+
+# Tables that have tables of the recipe in them: these are described once.
+_AGAIN = ("add", "remove", "when")
 
 _HEAD = f"""\
 # Recipes
@@ -24,8 +29,13 @@ A recipe is one TOML file, `NAME.toml`. Its own files, templates and keys are in
 recipes/web.toml:14:1: image.size: "2X" is not a size: write a whole number with MiB or GiB, such as "2048MiB"
 ```
 
-`ami-factory recipe new NAME.toml` writes one to start from; `ami-factory recipe schema` prints the JSON Schema, for an
-editor that completes and checks while you type.
+`ami-factory recipe new NAME.toml` writes one to start from, alone or on top of another (`--extends quickstart.toml`,
+`--part parts/first-boot.toml`). `ami-factory recipe show NAME.toml` prints what all its files come to, and which file
+and line each value is from; with `--arch`, `--virtualization` or `--instance-type` as it is for that variant.
+
+The JSON Schemas are in `schema/`, of recipes and of parts; `ami-factory recipe schema` prints them. In this checkout
+`.taplo.toml` tells every editor with Taplo (Even Better TOML) about them; a recipe elsewhere starts with the line
+`#:schema PATH/recipe.json`.
 
 ## What is here
 
@@ -48,13 +58,17 @@ no kernel for 32 bits.
 
 ## One recipe on top of another
 
-`extends = "other.toml"` starts from another recipe in the same directory (a chain of at most eight).
+`extends = "other.toml"` starts from another recipe in the same directory or below it, else from one of the factory's
+own (a chain of at most eight). No path leads up or out: a recipe is read with all that it says, wherever it lies. A
+recipe that comes back to itself is refused, with the way that it goes.
 
 - Tables are merged, key by key.
 - A text, a number or a list replaces the one of the other recipe.
-- The lists of tables `[[users]]`, `[[files]]`, `[[scripts]]` and `[[distribution.repositories]]` are joined, the other
-  recipe's first. A user of the same name, a file with the same destination and a repository with the same id take the
-  place of the other's.
+- The lists of tables @JOINED@ are joined, the other recipe's first. One of the same name (of a file the destination,
+  of an overlay the source, of a repository the id) takes the place of the other's.
+- `[add]` adds to a list instead: `add.distribution.packages = ["nano"]`.
+- `[remove]` takes away by name what the other recipe, or a part, brings: `remove.users = ["joe"]`,
+  `remove.files = ["/etc/motd"]`, `remove.register.tags = ["Project"]`. What is not there cannot be removed.
 - A `source` is looked for in this recipe's directory first, then in that of the recipe that it extends: a file of the
   same name replaces the other's.
 - `name` is never taken over.
@@ -69,12 +83,43 @@ of its name beside it. A part may include others; one that is named twice is the
 - A single value that the recipe, or another of its parts, has set as well is an error that names both places.
 - What comes from a recipe that is extended counts as not yet said: a part, as the recipe itself, takes its place.
 - A `source` of a part is looked for in the recipe's own directories first: a file of the same name replaces the part's.
-- A part has neither `name` nor `extends`.
+- A user, file or the like of one name in two of them is such an error, too.
+- A part has none of @NOT_IN_A_PART@.
 - Only what a part contributes stands in keys: the same lines written into the recipe make the same AMI.
 
 The factory's own:
 
 @PARTS@
+
+## For some variants only
+
+`[[when]]` says what is so for some variants only. No expressions: `if` has one or more of `architecture`,
+`distribution` (`distribution.id`, or that and the release: `"fedora"`, `"fedora-43"`; the quickstart's is
+`"quickstart"`), `virtualization` and `instance_type`, each with a list of values, of which one has to be true.
+
+```toml
+[[when]]
+if = {{ architecture = ["x86_64"], virtualization = ["hvm"] }}
+services.enable = ["chrony.service"]
+image.size = "4GiB"
+remove.users = ["joe"]
+
+[[when.files]]
+destination = "/etc/console"
+content = "ttyS0\\n"
+```
+
+- A value takes the place of the file's own, a list is added to, and lists of tables are joined, in the order of the
+  file.
+- Conditions are settled in each file first; then the files are merged by the rules above. So what a recipe says of a
+  value stands, whatever a recipe that it extends says under a condition.
+- `distribution` has `packages` and `excludes` here, and asks for `architecture` or `distribution` alone: all variants
+  of an architecture have their packages in common, and one lock.
+- What all variants of a recipe have in common stands in no condition:
+  @COMMON@.
+- Variants share every step that the conditions leave equal. A condition on services or settings parts them at
+  `configure`; one on users, files or scripts before the kernel.
+- Every condition is checked, whether a variant of the recipe has it or not.
 
 ## Templates
 
@@ -95,7 +140,20 @@ an instance-store image.
 def reference() -> str:
     """The Markdown of recipes/README.md."""
     document = complete()
-    return _HEAD.replace("@PARTS@", "\n".join(_parts())) + "\n".join(_table(document, document, "", "")) + "\n"
+    words = {
+        "@PARTS@": "\n".join(_parts()),
+        "@JOINED@": _listed(f"[[{'.'.join(map(str, key))}]]" for key in JOINED),
+        "@NOT_IN_A_PART@": _listed(NOT_IN_A_PART),
+        "@COMMON@": _listed(COMMON),
+    }
+    head = _HEAD
+    for word, text in words.items():
+        head = head.replace(word, text)
+    return head + "\n".join(_table(document, document, "", "", set())) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _parts() -> Iterator[str]:
@@ -106,8 +164,8 @@ def _parts() -> Iterator[str]:
         yield textwrap.fill(f"- **parts/{path.name}**: {about}", 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about: str) -> Iterator[str]:
-    """A section for a table, then one for each table in it."""
+def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about: str, seen: set[str]) -> Iterator[str]:
+    """A section for a table, then one for each table in it that has none so far."""
     if heading:
         yield f"\n### `{heading}`\n\n{about}"
     yield "\n| key | what to write | when left out | |\n| --- | --- | --- | --- |"
@@ -118,12 +176,15 @@ def _table(document: dict[str, Any], model: dict[str, Any], heading: str, about:
         path = f"{heading.strip('[]')}.{name}".lstrip(".")
         if target is not None:
             listed = described.get("type") == "array"
+            if heading.strip("[]") in _AGAIN and target["description"] in seen:
+                continue
             nested.append((f"[[{path}]]" if listed else f"[{path}]", target, target["description"]))
             continue
         left_out = "**required**" if name in required else _value(described.get("default"))
         yield f"| `{name}` | {_kind(described)} | {left_out} | {_cell(described.get('description', ''))} |"
+    seen.update(about for _, _, about in nested)
     for path, target, about in nested:
-        yield from _table(document, target, path, about)
+        yield from _table(document, target, path, about, seen)
 
 
 def _target(document: dict[str, Any], described: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """A recipe to start from: what `recipe new` writes."""
 
+import json
 import re
 
 from builder.errors import RecipeError
@@ -62,10 +63,43 @@ template = true
 """
 
 
-def starter(name: str) -> str:
-    """The text of a new recipe, complete in itself."""
+_ON_TOP = """\
+# NAME: what this image is for.
+#
+#   ami-factory check NAME.toml     is it right?
+#   ami-factory recipe show NAME.toml   what all its files come to
+#   ami-factory build NAME.toml     the AMI
+#
+# Every key is described in recipes/README.md.
+
+HEAD
+name = "NAME"
+description = "What people see in a list of images"
+
+# Added to the other recipe's packages; [distribution] packages would take their place.
+# [add.distribution]
+# packages = ["nano"]
+
+# Taken away of what the other recipe and the parts bring.
+# [remove]
+# files = ["/etc/motd"]
+
+# For some variants only.
+# [[when]]
+# if = { virtualization = ["hvm"] }
+# services.enable = ["my.service"]
+"""
+
+
+def starter(name: str, *, extends: str = "", parts: tuple[str, ...] = ()) -> str:
+    """The text of a new recipe: complete in itself, or on top of another; with parts."""
     if not _NAME.fullmatch(name):
         raise RecipeError(
             f'"{name[:64]}" is not a name for a recipe', hint="use lower case letters, digits, dots and dashes"
         )
-    return _TEXT.replace("NAME", name)
+    head = [f"extends = {json.dumps(extends)}"] if extends else []
+    head += [f"include = {json.dumps(parts)}"] if parts else []
+    if extends:
+        return _ON_TOP.replace("NAME", name).replace("HEAD", "\n".join(head))
+    text = _TEXT.replace("NAME", name)
+    return text.replace('\nname = "', "\n" + "".join(f"{line}\n" for line in head) + 'name = "', 1)

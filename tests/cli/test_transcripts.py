@@ -115,7 +115,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
     [
         "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "ssh", "shell", "logs",
         "doctor",
-        "recipe new", "recipe schema", "store list", "store gc", "store verify",
+        "recipe new", "recipe schema", "recipe show", "store list", "store gc", "store verify",
         "snapshot download",
         "region start", "region stop", "region status", "region env", "region reset",
     ],

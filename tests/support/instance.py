@@ -7,7 +7,8 @@ from pathlib import Path
 
 PARTS = Path(__file__).parents[2] / "recipes/parts"
 PROGRAMS = ("metadata/instance-metadata", "metadata/instance-settings", "first-boot/first-boot",
-            "dynamic-dns/dynamic-dns", "s3-sync/s3-sync", "web-server/web-page")  # fmt: skip
+            "dynamic-dns/dynamic-dns", "s3-sync/s3-sync", "web-server/web-page",
+            "postgresql/postgresql-s3")  # fmt: skip
 # The small service has meta-data under short names, all else under its whole path.
 USER_DATA = "/latest/user-data"
 

@@ -10,7 +10,7 @@ from builder.formats.fstab import parse_fstab
 from builder.formats.menu_lst import Entry, Menu, format_menu
 from builder.host import tree_files
 from builder.host.layers import commit_layer, root_tree
-from builder.stages.configure import disk, ssh, units
+from builder.stages.configure import disk, ssh, system, units
 from builder.stages.configure.network import INTERFACES, PREDICTABLE, network_files
 from builder.stages.configure.spec import BootSpec, ConfigureSpec, UserKeys
 from builder.stages.contract import Result, StageContext
@@ -31,6 +31,7 @@ def run(spec: ConfigureSpec, context: StageContext) -> Result:
     """Write `layer.tar`; every check comes before the first change that needs it."""
     kernel = context.input("kernel").result
     with root_tree(context, writable=True) as tree:
+        write_system(tree.path, spec)
         found = units.find_units(tree.path)
         needed = [units.ssh_unit(found), *units.network_units(spec.network.renderer, found)]
         units.check_services(spec.services, needed, found)
@@ -44,11 +45,33 @@ def run(spec: ConfigureSpec, context: StageContext) -> Result:
         needed += console_units(tree.path, spec.boot.command_line)
         units.set_up_services(tree.path, spec.services, needed, found)
         remove_identity(tree.path)
-        if tree_files.exists(tree.path, "/etc/selinux/config"):
+        if spec.selinux:
+            set_up_selinux(tree.path, spec.selinux)
+        elif tree_files.exists(tree.path, "/etc/selinux/config"):
             context.note("the tree has an SELinux policy; its files are labelled by the guest at its first relabelling")
     if tree.upper is None:
         raise AssertionError("a writable tree has an upper directory")
     return commit_layer(context, tree.upper, spec.source_epoch)
+
+
+def write_system(tree: Path, spec: ConfigureSpec) -> None:
+    """The recipe's own units first: its services may name them."""
+    files = (*system.unit_files(spec.units, spec.timers), *system.kernel_files(spec.sysctl, spec.modules))
+    for file in files:
+        tree_files.write(tree, file.path, file.text.encode(), mode=file.mode)
+
+
+def set_up_selinux(tree: Path, mode: str) -> None:
+    """The mode, and a mark by which the guest labels its files before it goes on: no label is put on them here."""
+    path = "/etc/selinux/config"
+    text = tree_files.read(tree, path)
+    if text is None:
+        raise RecipeError(
+            f"selinux: the tree has no {path}", hint="add the distribution's policy package, or leave selinux out"
+        )
+    tree_files.write(tree, path, system.selinux_config(text.decode(errors="replace"), mode).encode())
+    if mode != "disabled":
+        tree_files.write(tree, "/.autorelabel", b"")
 
 
 def set_time_and_language(tree: Path, spec: ConfigureSpec) -> None:

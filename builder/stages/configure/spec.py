@@ -53,6 +53,34 @@ class ServicesSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSpec:
+    name: str
+    """Below /etc/systemd/system."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSpec:
+    """Times as systemd.time(7) has them, "" for none. Either `run` or `service`."""
+
+    name: str
+    run: str = ""
+    service: str = ""
+    user: str = ""
+    calendar: str = ""
+    boot: str = ""
+    every: str = ""
+    random_delay: str = ""
+    persistent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModulesSpec:
+    load: tuple[str, ...]
+    blacklist: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HvmSpec:
     """What a disk with partitions needs that an image without has not."""
 
@@ -80,3 +108,9 @@ class ConfigureSpec:
     definition: str = ""
     """Digest of the stage's own units and scripts (builder/stages/data.py)."""
     hvm: HvmSpec | None = later(None)
+    units: tuple[UnitSpec, ...] = later(())
+    timers: tuple[TimerSpec, ...] = later(())
+    sysctl: tuple[tuple[str, str], ...] = later(())
+    modules: ModulesSpec | None = later(None)
+    selinux: str = later("")
+    """The mode to boot in; "" to leave it as the distribution has it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from builder.errors import RecipeError
-from builder.stages.customise.spec import User
+from builder.stages.customise.spec import Group, User
 
 FIRST_ID = 1000
 LAST_ID = 60000
@@ -79,6 +79,17 @@ def add_group(accounts: Accounts, name: str, wish: int | None = None) -> Account
     if accounts.gshadow is None:
         return accounts
     return replace(accounts, gshadow=_append(accounts.gshadow, f"{name}:!::"))
+
+
+def add_own_group(accounts: Accounts, group: Group) -> Accounts:
+    """The files with a group of the recipe's. RecipeError for a name or a number that is taken."""
+    place, known = f"groups.{group.name}", group_ids(accounts)
+    if group.name in known:
+        raise RecipeError(f"{place}: the installed packages have a group of that name already", hint="leave it out")
+    taken = {number: name for name, number in known.items()}
+    if group.gid in taken:
+        raise RecipeError(f"{place}.gid: {group.gid} is the number of {taken[group.gid]}", hint="choose another")
+    return add_group(accounts, group.name, group.gid)
 
 
 def home_of(user: User) -> str:

@@ -11,7 +11,7 @@ from builder.host import tree_files
 from builder.host.layers import commit_layer, root_tree
 from builder.host.sandbox import Bind, run_in_tree
 from builder.stages.contract import Result, StageContext
-from builder.stages.customise.accounts import Accounts, add_user, group_ids, home_of, user_ids
+from builder.stages.customise.accounts import Accounts, add_own_group, add_user, group_ids, home_of, user_ids
 from builder.stages.customise.spec import CustomiseSpec, File, Script, User
 
 _ACCOUNT_FILES = {"passwd": 0o644, "group": 0o644, "shadow": 0o640, "gshadow": 0o640}
@@ -23,6 +23,8 @@ def run(spec: CustomiseSpec, context: StageContext) -> Result:
     with root_tree(context, writable=True) as tree:
         _add_users(spec, tree.path)
         _write_files(spec, context, tree.path)
+        for link in spec.links:
+            tree_files.symlink(tree.path, link.path, link.target)
         if spec.script:
             _run_script(spec.script, spec.source_epoch, context, tree.path)
     assert tree.upper is not None
@@ -30,10 +32,12 @@ def run(spec: CustomiseSpec, context: StageContext) -> Result:
 
 
 def _add_users(spec: CustomiseSpec, tree: Path) -> None:
-    if not spec.users:
+    if not (spec.users or spec.groups):
         return
     before = _read_accounts(tree)
     after = before
+    for each in spec.groups:
+        after = add_own_group(after, each)
     for user in spec.users:
         _check_programs(user, tree)
         after = add_user(after, user, spec.source_epoch)

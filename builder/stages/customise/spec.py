@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from builder.canonical import later
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -27,6 +29,18 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    name: str
+    gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     name: str
     text: str
@@ -44,3 +58,7 @@ class CustomiseSpec:
     users: tuple[User, ...] = ()
     files: tuple[File, ...] = ()
     script: Script | None = None
+    groups: tuple[Group, ...] = later(())
+    """Made before the users."""
+    links: tuple[Link, ...] = later(())
+    """Made after the files."""
