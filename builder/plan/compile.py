@@ -100,6 +100,23 @@ def compile_plan(
     )
 
 
+def published_plan(
+    recipe: Recipe, kernel: Kernel, sources: Sources, made: Made, target: Target, wanted: tuple[Variant, ...]
+) -> Plan:
+    """What the wanted variants will do in the region, of a recipe that has no lock yet: real specs, and keys that
+    nothing has, since what they are made of is not known."""
+    image = Step(stage="image", label="image", version=0, spec={}, inputs=())
+    nothing = Lock(recipe=recipe.name, asks="", architectures={})
+    requests = (
+        Request(recipe=recipe, kernel=kernel, lock=nothing, sources=sources, made=made, target=target, variant=variant)
+        for variant in wanted
+    )
+    return merge(
+        Chain(variant=each.variant, steps=tuple((_publish_snapshot if each.hvm else _publish_bundle)(each, image, ())))
+        for each in requests
+    )
+
+
 def _warnings(request: Request) -> Iterator[str]:
     yield from request.locked.notes
     if request.unsupported:
