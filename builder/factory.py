@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from builder.host.directories import cache_directory, region_directory, state_di
 from builder.identity import Identity, load_identity
 from builder.lock import Lock, asks, load_lock, lock_path, write_lock
 from builder.observe import Region, observe
-from builder.plan.compile import compile_plan, variants
+from builder.plan.compile import compile_plan, published_plan, variants
 from builder.plan.decide import Action, Do, Observed, decide
 from builder.plan.request import Made, Sources, Target
 from builder.plan.step import Plan, Step, Variant, step
@@ -37,6 +37,8 @@ from builder.store.local import LocalStore
 
 if TYPE_CHECKING:  # only what runs or locks pays for these
     from builder.execute import Listener, LocalExecutor, Place
+    from builder.preflight.finding import Finding
+    from builder.preflight.question import Question
     from builder.resolve import Resolver
 
 LOCAL = "local"
@@ -165,19 +167,7 @@ class Factory:
             )
         recipe = _with_boot(prepared.loaded.recipe, selection.boot)
         target = self.target(recipe)
-        for name in selection.architectures:
-            if name not in prepared.lock.architectures:
-                raise RecipeError(
-                    f"{name} is not among the recipe's architectures",
-                    hint=f"it has: {', '.join(prepared.lock.architectures)}",
-                )
-        wanted = variants(
-            recipe,
-            target,
-            architectures=selection.architectures,
-            instance_types=selection.instance_types,
-            virtualization=selection.virtualization,
-        )
+        wanted = _wanted(recipe, target, selection, tuple(prepared.lock.architectures))
         made = Made(
             configure=data_digest("configure"),
             configure_hvm=data_digest("configure/hvm"),
@@ -188,6 +178,45 @@ class Factory:
         own = conditional(prepared, wanted, boot=selection.boot)
         kernel, sources = prepared.loaded.kernel, prepared.sources
         return compile_plan(recipe, kernel, prepared.lock, sources, made, target, wanted, conditional=own)
+
+    def published(self, prepared: Prepared, selection: Selection) -> Plan:
+        """What a recipe will do in the region, known before it has a lock; see plan.compile.published_plan."""
+        recipe = prepared.loaded.recipe
+        target = self.target(recipe)
+        wanted = _wanted(recipe, target, selection, recipe.architectures)
+        own = conditional(prepared, wanted)
+        return published_plan(recipe, prepared.loaded.kernel, prepared.sources, target, wanted, conditional=own)
+
+    def preflight(
+        self,
+        prepared: Prepared,
+        plan: Plan,
+        steps: Sequence[Step],
+        *,
+        sharing: bool = False,
+        known: "Sequence[Question]" = (),
+    ) -> "tuple[tuple[Finding, ...], tuple[Question, ...]]":
+        """What would keep these steps of a plan from being done in the region, and the questions that were asked.
+
+        Nothing is asked for steps that are all local. `known`: questions that were asked before. `sharing`: for what
+        follows a build, too.
+        """
+        region = self.region(start=False)
+        if region is None or not any(each.remote for each in steps):
+            return (), ()
+        from builder.preflight.check import preflight
+        from builder.recipe.places import place_of
+
+        identity = self.identity(prepared.loaded.recipe)
+        return preflight(
+            plan,
+            steps,
+            region.surroundings,
+            pair=(str(identity.certificate), str(identity.private_key)),
+            places=lambda key: place_of(prepared.loaded, key),
+            sharing=sharing,
+            known=known,
+        )
 
     def observe(self, plan: Plan, region: Region | None) -> Observed:
         """What is there; `region` None: receipts are taken at their word."""
@@ -325,6 +354,24 @@ class Factory:
             signing_key=lambda: make_signing_key(state),
             definition=definition_digest,
         )
+
+
+def _wanted(
+    recipe: Recipe, target: Target, selection: Selection, architectures: tuple[str, ...]
+) -> tuple[Variant, ...]:
+    """The variants that the command line picks. RecipeError for an architecture that is none of these."""
+    for name in selection.architectures:
+        if name not in architectures:
+            raise RecipeError(
+                f"{name} is not among the recipe's architectures", hint=f"it has: {', '.join(architectures)}"
+            )
+    return variants(
+        recipe,
+        target,
+        architectures=selection.architectures,
+        instance_types=selection.instance_types,
+        virtualization=selection.virtualization,
+    )
 
 
 def kernels_directory() -> Path:

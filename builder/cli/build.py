@@ -1,16 +1,19 @@
 """The verbs check, lock, plan, build."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from builder.cli import options as o
-from builder.cli import output, progress
+from builder.cli import output, preflight, progress
 from builder.errors import RecipeError
 from builder.factory import LOCAL, Factory, Prepared, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
+
+if TYPE_CHECKING:
+    from builder.preflight.finding import Finding
 
 Until = Annotated[
     str,
@@ -32,6 +35,9 @@ RequireCached = Annotated[
     typer.Option("--require-cached", metavar="STAGE", help="Fail if this stage would have to run.", show_default=False),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the region: take receipts at their word.")]
+Online = Annotated[
+    bool, typer.Option("--online", help="Ask the region, too, what would keep the build from being done there.")
+]
 Update = Annotated[bool, typer.Option("--update", help="Resolve the packages anew.")]
 
 
@@ -122,6 +128,7 @@ def plan(
     until: Until = "",
     rebuild: Rebuild = "",
     offline: Offline = False,
+    online: Online = False,
     region: o.Region = LOCAL,
     profile: o.Profile = None,
     endpoint_url: o.Endpoint = None,
@@ -130,30 +137,42 @@ def plan(
 ) -> None:
     """Show every step: reuse or run, and why. Runs nothing.
 
+    With --online, also what would keep the build from being done in the region: credentials, rights, bucket, quotas,
+    names, keys, instance types. Exit code 4 (2, if it is all the recipe's) when there is such a thing.
+
     \b
     Examples:
       ami-factory plan recipes/quickstart.toml
       ami-factory plan recipes/quickstart.toml --instance-type m1.large --offline
+      ami-factory plan recipes/quickstart.toml --region us-east-1 --online
     """
     check_stage(until, "--until")
     check_stage(rebuild, "--rebuild")
+    if online and offline:
+        raise RecipeError("--online and --offline do not go together", hint="give one of them")
     factory = o.factory(region=region, profile=profile, endpoint_url=endpoint_url, store=store)
-    documents = []
+    documents: list[dict[str, Any]] = []
+    findings: list[Finding] = []
     for path in recipes:
         prepared = factory.prepare(path)
         compiled = factory.plan(prepared, o.selection(instance_type, arch, virtualization, boot))
-        asked = None if offline else factory.region(start=False)
+        asked = None if offline else factory.region(start=online)
         actions = factory.decide(compiled, factory.observe(compiled, asked), until=until, rebuild=rebuild)
+        found = preflight.of_plan(factory, prepared, compiled, actions) if online else None
+        findings += found or ()
         if json:
-            documents.append(plan_document(path, compiled, actions, asked=asked is not None))
+            documents.append(plan_document(path, compiled, actions, found, asked=asked is not None))
         else:
             if asked is None:
                 output.say("region: not asked; receipts are taken at their word")
             for text in compiled.warnings:
                 output.warn(text)
             output.result(plan_text(compiled, actions))
+            preflight.show(found or ())
     if json:
         output.document("plan", recipes=documents)
+    if code := preflight.exit_code(findings):
+        raise typer.Exit(code)
 
 
 def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
@@ -167,7 +186,14 @@ def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
     return output.table(rows)
 
 
-def plan_document(path: Path, plan: Plan, actions: tuple[Action, ...], *, asked: bool) -> dict[str, Any]:
+def plan_document(
+    path: Path,
+    plan: Plan,
+    actions: tuple[Action, ...],
+    findings: "tuple[Finding, ...] | None" = None,
+    *,
+    asked: bool,
+) -> dict[str, Any]:
     return {
         "recipe": str(path),
         "region_asked": asked,
@@ -184,6 +210,7 @@ def plan_document(path: Path, plan: Plan, actions: tuple[Action, ...], *, asked:
             for each in plan.variants
         ],
         "warnings": list(plan.warnings),
+        "preflight": None if findings is None else preflight.document(findings),
         "steps": [
             {
                 "label": each.step.label,
@@ -271,6 +298,7 @@ def build_one(
     region = factory.region(start=True) if needs_region else None
     if needs_region and not quiet:
         output.say(f"region: {factory.region_words()}")
+    known = preflight.early(factory, prepared, selection or Selection(), until, quiet=quiet) if needs_region else ()
     if prepared.lock is None and not quiet:
         why = "the recipe asks for other packages than its lock" if prepared.stale else "first build"
         output.say(f"{'lock':<14} run     {why}")
@@ -285,6 +313,7 @@ def build_one(
         require_cached(actions, cached)
     if not quiet and not any(each.do is Do.RUN for each in actions):
         output.say("nothing to do: every step is there")
+    preflight.of_build(factory, prepared, plan, actions, known, quiet=quiet)
     done = factory.build(plan, actions, prepared.loaded.recipe)
     return build_report(path, plan, actions, done, observed.remote, factory.store, until)
 

@@ -21,12 +21,20 @@ def ensure_bucket(bucket: Bucket) -> bool:
 
     RegionError when the bucket is somebody else's, or in another region: EC2 registers from its own region only.
     """
+    if is_there(bucket):
+        return False
+    with answers(bucket.client, f"the bucket {bucket.name}"):
+        return _create(bucket)
+
+
+def is_there(bucket: Bucket) -> bool:
+    """Whether there is such a bucket. RegionError when it is somebody else's, or in another region."""
     with answers(bucket.client, f"the bucket {bucket.name}"):
         try:
             answer = bucket.client.head_bucket(**bucket.address)
         except ClientError as error:
             if code_of(error) in MISSING:
-                return _create(bucket)
+                return False
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             _hold_region(bucket, headers.get("x-amz-bucket-region"))
             _raise_reason(bucket)
@@ -39,7 +47,7 @@ def ensure_bucket(bucket: Bucket) -> bool:
                 ) from error
             raise
         _hold_region(bucket, answer.get("BucketRegion") or _location(bucket))
-    return False
+    return True
 
 
 def region_of(bucket: Bucket) -> str:

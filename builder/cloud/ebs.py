@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from builder.cloud.ebs_wire import ALGORITHM, Wire
-from builder.cloud.errors import Client, code_of
+from builder.cloud.errors import Client, code_of, refused_with
 from builder.cloud.pace import Pace
 from builder.cloud.patience import Patience, Verdict, patience_for, patiently
 from builder.errors import BuilderError, RegionError
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 TIMEOUT = 60
 """Minutes without a block after which EBS gives a pending snapshot up: its own default."""
+NOBODYS = "snap-00000000000000000"
+"""The id of no snapshot."""
 _PAGE = 10000
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
 _STALE_TOKEN = "INVALID_BLOCK_TOKEN"
@@ -88,6 +90,17 @@ class Direct:
         self._wire = Wire(connect())
         self._patience = patience or patience_for(self._wire.client.meta.endpoint_url)
         self._lock = threading.Lock()
+
+    def allowed(self) -> bool:
+        """Whether the API is allowed: the end of a snapshot that there is not is asked for, which changes nothing."""
+        try:
+            self._call("complete_snapshot", {"SnapshotId": NOBODYS, "ChangedBlocksCount": 0}, "the EBS direct API")
+        except Denied:
+            return False
+        except RegionError as error:
+            if refused_with(error) not in ("ResourceNotFoundException", "ValidationException"):
+                raise
+        return True
 
     def start(self, begin: Begin) -> str:
         """StartSnapshot; the id. Denied, or what the region refuses."""

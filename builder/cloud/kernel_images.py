@@ -21,12 +21,26 @@ class KernelImage:
     """kernel or ramdisk"""
     location: str
     """The manifest's key: buckets differ by region, and so the bucket is not part of it."""
+    architecture: str = ""
 
 
 def region_names(client: Client) -> tuple[str, ...]:
     """The regions that the account can use, in the client's partition."""
     with answers(client, "the list of regions"):
         return tuple(sorted(each["RegionName"] for each in client.describe_regions()["Regions"]))
+
+
+def opted_in(client: Client, name: str) -> str | None:
+    """Whether the account can use a region: opt-in-not-required, opted-in or not-opted-in; None when the client's
+    region does not know it."""
+    with answers(client, f"the region {name}"):
+        try:
+            found = client.describe_regions(RegionNames=[name], AllRegions=True)["Regions"]
+        except ClientError as error:
+            if code_of(error) == "InvalidParameterValue":
+                return None
+            raise
+    return next((str(each.get("OptInStatus", "")) for each in found), None)
 
 
 def kernel_image(client: Client, image_id: str) -> KernelImage | None:
@@ -57,4 +71,5 @@ def _image(each: Mapping[str, Any]) -> KernelImage:
         owner=each.get("OwnerId", ""),
         type=each.get("ImageType", ""),
         location=each.get("ImageLocation", "").lstrip("/").partition("/")[2],
+        architecture=each.get("Architecture", ""),
     )

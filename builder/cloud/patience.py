@@ -90,6 +90,15 @@ def verdict(error: Exception, *, fresh: bool = False) -> Verdict:
     return Verdict.NEVER
 
 
+def passing(error: RegionError) -> bool:
+    """Whether what a user would meet may be gone a moment later: the region was busy or faulty, a connection broke.
+    Not where nobody answers at all."""
+    cause = error.__cause__
+    if not isinstance(cause, Exception) or isinstance(cause, exceptions.EndpointConnectionError):
+        return False
+    return verdict(cause) in (Verdict.AGAIN, Verdict.SLOWER)
+
+
 def _of_answer(error: exceptions.ClientError, *, fresh: bool) -> Verdict:
     code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     reason = str(error.response.get("Reason", ""))

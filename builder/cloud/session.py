@@ -53,9 +53,16 @@ class Credentials:
     token: str | None = field(repr=False, default=None)
 
 
-def client(service: str, surroundings: Surroundings, region: str, *, credentials: Credentials | None = None) -> Client:
-    """A client of `ec2`, `ebs`, `s3` or another service; safe to share between threads. RegionError when it cannot be
-    made.
+def client(
+    service: str,
+    surroundings: Surroundings,
+    region: str,
+    *,
+    credentials: Credentials | None = None,
+    hasty: bool = False,
+) -> Client:
+    """A client of a service; safe to share between threads. RegionError when it cannot be made. `hasty`: it gives up
+    within a minute.
 
     With `credentials` nothing that is configured is looked at. Else the local region is asked with the words "local"
     for credentials, whatever is configured for AWS; with "amazon" where that is the profile, since what it registers is
@@ -72,7 +79,7 @@ def client(service: str, surroundings: Surroundings, region: str, *, credentials
             service,
             region_name=_LOCAL_SIGNING_REGION if region == LOCAL else region,
             endpoint_url=endpoint,
-            config=_config(service, endpoint),
+            config=_config(service, endpoint, hasty=hasty),
         )
     except BotoCoreError as error:
         raise unanswered(endpoint or region, f"the region {region}", error) from error
@@ -127,13 +134,15 @@ def _refuse_unsendable(found: Any) -> None:
             )
 
 
-def _config(service: str, endpoint: str | None) -> Config:
+def _config(service: str, endpoint: str | None, *, hasty: bool = False) -> Config:
     options: dict[str, Any] = {
         "max_pool_connections": MOST if service == "ebs" else POOL,
         "retries": {"mode": "adaptive", "total_max_attempts": 8},
         "connect_timeout": 10,
         "read_timeout": 60,
     }
+    if hasty:
+        options |= {"retries": {"mode": "standard", "total_max_attempts": 3}, "connect_timeout": 5, "read_timeout": 15}
     if is_loopback(endpoint):
         # What listens on this machine answers at once or is not there; a proxy could not reach it.
         options |= {"retries": {"mode": "standard", "total_max_attempts": 3}, "proxies": {}, "connect_timeout": 3}

@@ -94,17 +94,46 @@ def compile_plan(
 ) -> Plan:
     """The merged plan of the wanted variants. `conditional`: by a variant's name, what the recipe is for it where
     conditions change it; what is equal all the same has equal keys, and is made once."""
-    own = conditional or {}
-    requests = (
-        Request(recipe=its, kernel=kernel, lock=lock, sources=files, made=made, target=target, variant=variant)
-        for variant in wanted
-        for its, files in [own.get(variant.name, (recipe, sources))]
-    )
     plan = merge(
-        Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each))) for each in requests
+        Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each)))
+        for each in _requests(recipe, kernel, lock, sources, made, target, wanted, conditional or {})
     )
     published.refuse_shared_names(plan.steps)
     return plan
+
+
+def published_plan(
+    recipe: Recipe,
+    kernel: Kernel,
+    sources: Sources,
+    target: Target,
+    wanted: tuple[Variant, ...],
+    *,
+    conditional: Mapping[str, tuple[Recipe, Sources]] | None = None,
+) -> Plan:
+    """What the wanted variants will do in the region, of a recipe that has no lock yet: real specs, and keys that
+    nothing has, since what they are made of is not known."""
+    image = Step(stage="image", label="image", version=0, spec={}, inputs=())
+    nothing = Lock(recipe=recipe.name, asks="", architectures={})
+    return merge(
+        Chain(variant=each.variant, steps=tuple((_publish_snapshot if each.hvm else _publish_bundle)(each, image, ())))
+        for each in _requests(recipe, kernel, nothing, sources, Made(), target, wanted, conditional or {})
+    )
+
+
+def _requests(
+    recipe: Recipe,
+    kernel: Kernel,
+    lock: Lock,
+    sources: Sources,
+    made: Made,
+    target: Target,
+    wanted: tuple[Variant, ...],
+    conditional: Mapping[str, tuple[Recipe, Sources]],
+) -> Iterator[Request]:
+    for variant in wanted:
+        its, files = conditional.get(variant.name, (recipe, sources))
+        yield Request(recipe=its, kernel=kernel, lock=lock, sources=files, made=made, target=target, variant=variant)
 
 
 def _warnings(request: Request) -> Iterator[str]:

@@ -17,6 +17,7 @@ from builder.region.ec2.region import Region
 from builder.region.ec2.service import serve as serve_query
 from builder.region.errors import ServiceError
 from builder.region.http import Answer, Body
+from builder.region.kms import serve as serve_kms
 from builder.region.quotas import serve as serve_quotas
 from builder.region.s3.service import operation_of as s3_operation_of
 from builder.region.s3.service import serve as serve_s3
@@ -27,13 +28,13 @@ SCOPE = re.compile(r"(?:^|Credential=)[^/,\s]+/\d{8}/([^/,\s]+)/([a-z0-9-]+)/aws
 KEY = re.compile(r"(?:^|Credential=)([^/,\s]+)/")
 ACCOUNT = re.compile(r"\d{12}")
 # Those of JSON 1.1, by the name that requests are signed for.
-JSON = {"ssm": serve_ssm, "servicequotas": serve_quotas}
-SERVED = ("s3", "ec2", "sts", "ebs", *JSON)
+JSON = {"ssm": serve_ssm, "servicequotas": serve_quotas, "kms": serve_kms}
+SERVED = ("s3", "ec2", "sts", "iam", "ebs", *JSON)
 CONTROL = "/_region/faults"
 # Of no bytes, in the form that the EBS direct API has it.
 OTHER_CHECKSUM = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 # Actions that Signature Version 2 clients send have no scope; the version tells EC2 from STS.
-VERSIONS = {"2011-06-15": "sts"}
+VERSIONS = {"2011-06-15": "sts", "2010-05-08": "iam"}
 LARGEST_FORM = 4 << 20
 # 100.64.2.N is where its instances find it (machine/network.py: service_address).
 _OWN_HOST = re.compile(r"(127(\.\d{1,3}){3}|100\.64\.2\.\d{1,3}|\[::1\]|(.+\.)?localhost)(:\d+)?")

@@ -28,6 +28,8 @@ _CODES: Mapping[str, Mapping[str, str]] = {
         "ssm": "ThrottlingException",
         "sts": "Throttling",
         "servicequotas": "TooManyRequestsException",
+        "iam": "Throttling",
+        "kms": "ThrottlingException",
     },
     "deny": {
         "ec2": "UnauthorizedOperation",
@@ -36,6 +38,8 @@ _CODES: Mapping[str, Mapping[str, str]] = {
         "ssm": "AccessDeniedException",
         "sts": "AccessDenied",
         "servicequotas": "AccessDeniedException",
+        "iam": "AccessDenied",
+        "kms": "AccessDeniedException",
     },
     "error": {
         "ec2": "InternalError",
@@ -44,6 +48,8 @@ _CODES: Mapping[str, Mapping[str, str]] = {
         "ssm": "InternalServerError",
         "sts": "InternalFailure",
         "servicequotas": "ServiceException",
+        "iam": "ServiceFailure",
+        "kms": "KMSInternalException",
     },
     "expired": {
         "ec2": "RequestExpired",
@@ -52,6 +58,8 @@ _CODES: Mapping[str, Mapping[str, str]] = {
         "ssm": "ExpiredTokenException",
         "sts": "ExpiredToken",
         "servicequotas": "ExpiredTokenException",
+        "iam": "ExpiredToken",
+        "kms": "ExpiredTokenException",
     },
 }
 _MESSAGES = {
@@ -140,6 +148,12 @@ class Faults:
             else:
                 left.add(rule.fault)
         return frozenset(left)
+
+    def denies(self, service: str, operation: str, region: str) -> bool:
+        """Whether a request would be denied, whoever it comes from; it is not counted."""
+        with self._lock:
+            rules = [each.rule for each in self._armed if each.rule.fault == "deny"]
+        return any(each.is_for(service, operation, region) for each in rules)
 
     def course(self, service: str, operation: str, region: str) -> Course:
         """How something that begins now goes on."""

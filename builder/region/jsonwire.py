@@ -22,6 +22,7 @@ _INTERNAL = {
     "ebs": "InternalServerException",
     "ssm": "InternalServerError",
     "servicequotas": "ServiceException",
+    "kms": "KMSInternalException",
 }
 
 

@@ -25,18 +25,24 @@ from moto.core.serialize import (
 
 from builder.region.errors import ServiceError
 
-PARSERS = {"ec2": EC2QueryParser, "sts": QueryParser, "s3": RestXMLParser}
+PARSERS = {"ec2": EC2QueryParser, "sts": QueryParser, "iam": QueryParser, "s3": RestXMLParser}
 SERIALIZERS = {
     "ec2": EC2Serializer,
     "sts": QuerySerializer,
+    "iam": QuerySerializer,
     "s3": S3Serializer,
     "ebs": RestJSONSerializer,
     "ssm": JSONSerializer,
     "servicequotas": JSONSerializer,
+    "kms": JSONSerializer,
 }
 # Where botocore has its models under another name than the one that requests are signed for.
 MODELS = {"servicequotas": "service-quotas"}
-NAMESPACES = {"ec2": "http://ec2.amazonaws.com/doc/2016-11-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/"}
+NAMESPACES = {
+    "ec2": "http://ec2.amazonaws.com/doc/2016-11-15/",
+    "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+    "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
+}
 
 
 class Parameters(dict[str, str]):
@@ -160,7 +166,7 @@ def serialize_error(name: str, error: ServiceError, request_id: str) -> bytes:
         text = f"<Response><Errors><Error>{_code(error)}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
     else:
         text = (
-            f'<ErrorResponse xmlns="{NAMESPACES["sts"]}"><Error><Type>Sender</Type>{_code(error)}</Error>'
+            f'<ErrorResponse xmlns="{NAMESPACES[name]}"><Error><Type>Sender</Type>{_code(error)}</Error>'
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()

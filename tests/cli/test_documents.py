@@ -74,7 +74,10 @@ def test_a_region_that_runs(tmp_path: Path) -> None:
         assert (started["kind"], started["running"]) == ("region", True)
         assert held(desk.run("region", "status", "--json")) == started
         assert desk.run("region", "status").stdout == f"{started['endpoint_url']}\n"
-        assert held(desk.run("plan", "web.toml", "--json"))["recipes"][0]["region_asked"] is True
+        (planned,) = held(desk.run("plan", "web.toml", "--json"))["recipes"]
+        assert (planned["region_asked"], planned["preflight"]) == (True, None)
+        (planned,) = held(desk.run("plan", "web.toml", "--online", "--json"))["recipes"]
+        assert {each["severity"] for each in planned["preflight"]} == {"ok"}
     finally:
         assert desk.run("region", "stop").code == 0
     assert held(desk.run("region", "status", "--json"))["running"] is False

@@ -9,6 +9,7 @@ from builder.region.ec2 import (
     attributes,
     copy,
     describe,
+    iam,
     instance_types,
     key_pairs,
     places,
@@ -101,6 +102,7 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
         "ModifyInstanceMetadataOptions": instance_attributes.modify_instance_metadata_options,
     },
     "sts": {"GetCallerIdentity": places.get_caller_identity},
+    "iam": {"SimulatePrincipalPolicy": iam.simulate_principal_policy},
 }
 
 
