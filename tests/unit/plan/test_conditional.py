@@ -43,7 +43,7 @@ def test_pv_and_hvm_share_what_no_condition_changes(tmp_path: Path) -> None:
     assert [each.key for each in late.chain(pv.name)] == [each.key for each in plain.chain(pv.name)]
     before, after = tuple(plain.chain(hvm.name)), tuple(late.chain(hvm.name))
     moved = [new.label for old, new in zip(before, after, strict=True) if old.key != new.key]
-    assert moved == ["configure", "image", "verify", "snapshot", "register"]
+    assert moved == ["configure", "image", "verify", "boot", "snapshot", "register"]
     (configure,) = [each for each in after if each.label == "configure"]
     assert configure.spec["services"]["enable"] == ["x.service"]
 

@@ -7,7 +7,6 @@ import pytest
 from builder.catalog import rights
 from builder.factory import Selection
 from builder.plan.compile import published_plan, variants
-from builder.plan.request import Made
 from builder.plan.step import Plan
 from builder.preflight import question as q
 from builder.preflight.questions import place_of, questions
