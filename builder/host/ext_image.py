@@ -51,16 +51,17 @@ class Place:
         return f"{self.file}?offset={self.offset}" if self.offset else str(self.file)
 
 
-def mke2fs_command(layout: Layout, *, inodes: int, tree: Path, place: Place) -> list[str | Path]:
+def mke2fs_command(layout: Layout, *, inodes: int, tree: Path | None, place: Place) -> list[str | Path]:
     """The command line; `E2FSPROGS_FAKE_TIME` and `MKE2FS_CONFIG` are the other half of what decides the bytes."""
     offset = f",offset={place.offset}" if place.offset else ""
     size = [f"{place.size // 1024}k"] if place.size else []
+    filled: list[str | Path] = ["-d", tree] if tree else []
     return [
         "mke2fs", "-q", "-F", "-t", layout.filesystem, "-O", layout.features, "-b", "4096",
         "-I", str(layout.inode_size), "-N", str(inodes), "-m", str(RESERVED_PERCENT),
         "-L", layout.label, "-U", layout.uuid,
         "-E", f"hash_seed={layout.hash_seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard{offset}",
-        "-d", tree, place.file, *size,
+        *filled, place.file, *size,
     ]  # fmt: skip
 
 
@@ -70,8 +71,11 @@ def environment(configuration: Path, epoch: int | None) -> dict[str, str]:
     return {**clock, "MKE2FS_CONFIG": str(configuration), "LC_ALL": "C"}
 
 
-def make_file_system(layout: Layout, *, inodes: int, tree: Path, place: Place, environment: Mapping[str, str]) -> None:
-    """Fill the place; its file has its size already. DoesNotFit, or BuilderError with what mke2fs said."""
+def make_file_system(
+    layout: Layout, *, inodes: int, tree: Path | None, place: Place, environment: Mapping[str, str]
+) -> None:
+    """Fill the place, without a tree by an empty file system; its file has its size already. DoesNotFit, or
+    BuilderError with what mke2fs said."""
     command = mke2fs_command(layout, inodes=inodes, tree=tree, place=place)
     done = process.run(command, env=environment, capture=True, check=False)
     if done.returncode == 0:

@@ -121,6 +121,15 @@ def commit_layer(context: Context, upper: Path, source_epoch: int) -> dict[str, 
     return {"digest": digest, "size": size, "entries": len(found), "digests": {"layer.tar": digest}}
 
 
+def kept_xattrs(place: bytes) -> dict[str, bytes]:
+    """The extended attributes of an entry that belong to a tree: others say something of this machine."""
+    return {
+        name: os.getxattr(place, name, follow_symlinks=False)
+        for name in os.listxattr(place, follow_symlinks=False)
+        if name in _KEPT_XATTRS or (name.startswith("user.") and not name.startswith(_OVERLAY_MARKS))
+    }
+
+
 def unpack(source: layer_tar.Source, target: Path) -> None:
     """Fill the empty directory `target` with a layer, in overlayfs's own form of whiteouts.
 
@@ -350,16 +359,8 @@ def _entry(each: _Found, names: dict[tuple[int, int], bytes]) -> Entry:
         mtime=each.mtime,
         size=status.st_size if kind is Kind.FILE else 0,
         target=os.readlink(each.place) if kind is Kind.SYMLINK else b"",
-        xattrs=_xattrs(each.place),
+        xattrs=kept_xattrs(each.place),
     )
-
-
-def _xattrs(place: bytes) -> dict[str, bytes]:
-    return {
-        name: os.getxattr(place, name, follow_symlinks=False)
-        for name in os.listxattr(place, follow_symlinks=False)
-        if name in _KEPT_XATTRS or (name.startswith("user.") and not name.startswith(_OVERLAY_MARKS))
-    }
 
 
 def _pack_data(place: bytes, size: int, sink: "_Sink") -> None:

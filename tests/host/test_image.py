@@ -113,6 +113,33 @@ def has_data(descriptor: int, block: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    ("change", "most"),
+    [
+        pytest.param(file("d07/f003", noise(115_000)), 10, id="a file that grows"),
+        pytest.param(file("d07/new", noise(30_000)), 25, id="a new file"),
+        pytest.param(file("large", noise(3_200_000)), 15, id="a large file that grows"),
+        pytest.param(file("d07/f003", noise(110_000, "other")), 3, id="a file of the same length"),
+    ],
+)
+def test_a_change_leaves_the_other_blocks_as_they_are(
+    stage: Stage, trees: Path, change: tuple[Any, bytes], most: int
+) -> None:
+    names = [f"d{number // 20:02}/f{number % 20:03}" for number in range(600)]
+    files = [file(name, noise(20_000 + index % 7 * 30_000, name)) for index, name in enumerate(names)]
+    directories = [directory(f"d{number:02}") for number in range(30)]
+    before = write_layer(trees / "before", "packages", [*directories, *files, file("large", noise(3_000_000))])
+    parents = [directory("d07")] if b"/" in change[0].path else []
+    after = write_layer(trees / "after", "configure", [*parents, change])
+    lists = []
+    for name, layers in (("first", [before]), ("second", [before, after])):
+        stage("image.run", replace(SPEC, size=192 * MIB), place=trees / name, inputs=layers)
+        lists.append(parse_blocks((trees / name / "output/blocks").read_bytes()))
+    different = sum(one != other for one, other in zip(*lists, strict=True))
+    assert sum(each != ZERO for each in lists[0]) > 130
+    assert 0 < different <= most
+
+
 @pytest.mark.parametrize("filesystem", ["ext3", "ext4"])
 @pytest.mark.parametrize(
     "files",

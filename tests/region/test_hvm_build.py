@@ -52,7 +52,7 @@ def test_both_from_the_same_layers_and_then_only_what_changed(bench: Bench) -> N
     key = next(each["key"] for each in next_night["steps"] if each["label"] == "snapshot")
     sent = json.loads((bench.store / "objects" / key[:2] / key / "object.json").read_text())["result"]
     assert sent["parent"] == first["images"][1]["snapshot_id"]
-    assert 0 < sent["blocks_sent"] < sent["blocks_total"]
+    assert 0 < sent["blocks_sent"] <= sent["blocks_total"] // 25  # 7 of 613 when this was written
 
     # What was put together of two snapshots is the disk that was built.
     back = bench.path / "back.raw"

@@ -26,7 +26,7 @@ class ImageSpec:
     Inputs: all layers, in order. Result: `{"size": bytes, "used": bytes, "digests": {...}}`.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     size: int
     """Bytes, a multiple of 1 MiB; 0 for the tree's own size and `free` more. A disk is rounded up to whole GiB."""
