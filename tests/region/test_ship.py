@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    bench = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-ship-")), name="web-server")
+    bench = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-ship-")), name="web-server", patience=1800.0)
     (bench.path / "recipes").mkdir()
     for name in ("web-server", "quickstart"):
         shutil.copy(ROOT / f"recipes/{name}.toml", bench.path / "recipes")
