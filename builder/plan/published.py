@@ -9,8 +9,9 @@ from builder.errors import RecipeError
 from builder.formats.block_devices import EBS_ROOT_DEVICE, ROOT_DEVICE, bundle_mapping, register_mappings
 from builder.plan.request import Request
 from builder.plan.step import Step
-from builder.recipe.model import GIB, MAX_TAG_VALUE, Publish, parse_size
+from builder.recipe.aws import Publish
 from builder.recipe.templates import ami_name_fault, parameter_name_fault, render_string
+from builder.recipe.words import GIB, MAX_TAG_VALUE, parse_size
 from builder.stages.bundle.spec import BundleSpec
 from builder.stages.publish.spec import Audience, Destination, PublishSpec
 from builder.stages.register import rules

@@ -8,7 +8,9 @@ from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
 from builder.plan.repositories import package_sources
 from builder.plan.request import IDENTITY, Request
-from builder.recipe.model import GIB, Modules, Recipe, Timer, parse_size
+from builder.recipe.model import Recipe
+from builder.recipe.system import Modules, Timer
+from builder.recipe.words import GIB, parse_size
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.configure.spec import (
     BootSpec,

@@ -15,7 +15,8 @@ from builder.catalog.kernels import kernel_names, load_kernel
 from builder.catalog.tables import Fault, shown, suggestion
 from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Key
-from builder.recipe.model import Recipe, Register
+from builder.recipe.aws import Register
+from builder.recipe.model import Recipe
 from builder.recipe.templates import ami_name_fault, is_template, render_string, template_fault
 
 # What a running system makes itself: a file there would be hidden or lost.
@@ -98,7 +99,7 @@ def _names(table: Table) -> Iterator[Fault]:
     for kind, word in _NAMED:
         named = [((*key, word), each[word]) for key, each in _tables(table, kind) if isinstance(each.get(word), str)]
         yield from _repeated(named, lambda name: f"{shown(name)} stands here twice")
-    units = {each.get("name") for _, each in _tables(table, "units")}
+    units = [each.get("name") for _, each in _tables(table, "units")]
     for key, timer in _tables(table, "timers"):
         for suffix in ("timer", "service"):
             if f"{timer.get('name')}.{suffix}" in units and (suffix == "timer" or timer.get("run")):

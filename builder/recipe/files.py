@@ -11,7 +11,7 @@ from typing import Any
 
 from builder.errors import RecipeError
 from builder.recipe.load import Loaded
-from builder.recipe.model import File, Overlay
+from builder.recipe.system import File, Overlay
 from builder.recipe.templates import render_file, render_string
 from builder.stages.customise.spec import File as FileEntry
 

@@ -10,9 +10,9 @@ from typing import Any
 from builder.recipe.conditions import COMMON
 from builder.recipe.documents import NOT_IN_A_PART, SHIPPED
 from builder.recipe.layers import JOINED
-from builder.recipe.model import MAX_INSTANCE_STORE
 from builder.recipe.schema import described as complete
 from builder.recipe.templates import MAX_OUTPUT, STRING_VARIABLES
+from builder.recipe.words import MAX_INSTANCE_STORE
 
 # Tables that have tables of the recipe in them: these are described once.
 _AGAIN = ("add", "remove", "when")

@@ -5,37 +5,22 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from builder.catalog.tables import Table, text
-from builder.recipe.model import (
+from builder.recipe.aws import Register, Volume
+from builder.recipe.model import Boot, Image, Network, Recipe, Ssh, Virtualization
+from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User
+from builder.recipe.words import (
     AccountName,
     AuthorPath,
-    Boot,
-    File,
-    Group,
     GuestPath,
-    Image,
     Locale,
-    Modules,
-    Network,
-    Overlay,
     PackageName,
-    Recipe,
-    Register,
-    Script,
     ScriptName,
-    Selinux,
-    Services,
-    Ssh,
     SshKey,
     SysctlKey,
     SysctlValue,
-    Timer,
     TimerName,
     TimeZone,
-    Unit,
     UnitFileName,
-    User,
-    Virtualization,
-    Volume,
 )
 
 RepositoryId = Annotated[str, Field(min_length=1)]

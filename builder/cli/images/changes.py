@@ -30,7 +30,7 @@ from builder.images.publish import apply_life
 from builder.images.reach import Reach
 from builder.images.sharing import Change, grant_words, grants_of
 from builder.images.validate import look
-from builder.recipe.model import Publish
+from builder.recipe.aws import Publish
 from builder.stages.publish.spec import Audience, PublishSpec
 
 

@@ -8,7 +8,7 @@ import pytest
 from builder.errors import RecipeError
 from builder.plan.decide import Do, Observed, decide
 from builder.plan.step import Plan, Step
-from builder.recipe.model import Publish
+from builder.recipe.aws import Publish
 from tests.support.plans import US_EAST, planned, prepared
 
 READY = prepared("quickstart")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from builder.errors import Exit, RecipeError
@@ -319,6 +319,7 @@ def test_changed_recipes(tmp_path: Path, data: st.DataObject) -> None:
 
 @FUZZ
 @given(table=st.dictionaries(KEYS | st.sampled_from(["ssh", "scripts", "services", "network"]), VALUES, max_size=6))
+@example(table={"units": [{"name": ["a"]}, {"name": {}}], "timers": [{"name": []}, {}]})
 def test_any_values(tmp_path: Path, table: dict[str, Any]) -> None:
     """Right TOML, wrong recipe: values of every type at every key."""
     write(tmp_path, SMALL, "base.toml")

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from builder.recipe.model import Register
+from builder.recipe.aws import Register
 
 
 def test_as_many_tags_as_ec2_leaves_room_for() -> None:
