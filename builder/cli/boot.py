@@ -11,6 +11,7 @@ from builder.cli import output, progress
 from builder.errors import HostError, RecipeError
 from builder.factory import LOCAL, Factory, Selection
 from builder.host.directories import cache_directory
+from builder.prepared import conditional
 from builder.stages.boot.spec import ProofSpec
 
 if TYPE_CHECKING:
@@ -144,8 +145,9 @@ def _of_recipe(
     plan = factory.plan(prepared, wanted)
     actions = factory.decide(plan, factory.observe(plan, None), until="image")
     factory.build(plan, actions, prepared.loaded.recipe)
-    recipe, kernel = prepared.loaded.recipe, prepared.loaded.kernel
+    kernel, own = prepared.loaded.kernel, conditional(prepared, plan.variants)
     for variant in plan.variants:
+        recipe, _ = own.get(variant.name, (prepared.loaded.recipe, None))
         step = next(each for each in plan.chain(variant.name) if each.stage == "image")
         image = factory.store.object_path(step.key) / "disk.raw"
         registered = next(each for each in plan.chain(variant.name) if each.stage == "register").spec

@@ -8,9 +8,10 @@ import typer
 from builder.cli import options as o
 from builder.cli import output, preflight, progress
 from builder.errors import RecipeError
-from builder.factory import LOCAL, Factory, Prepared, Selection
+from builder.factory import LOCAL, Factory, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
+from builder.prepared import Prepared
 
 if TYPE_CHECKING:
     from builder.preflight.finding import Finding

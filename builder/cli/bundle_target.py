@@ -12,10 +12,11 @@ from builder.bundles.observed import KernelImage, Target
 from builder.catalog import certificates, regions
 from builder.catalog.kernels import kernel_names, load_kernel
 from builder.errors import BuilderError, RecipeError, RegionError
-from builder.factory import LOCAL, Factory, kernels_directory
+from builder.factory import LOCAL, Factory
 from builder.formats.bundle_cipher import load_private_key, load_public_key
 from builder.host.directories import region_directory, state_directory
 from builder.identity import load_identity
+from builder.prepared import kernels_directory
 from builder.region.identity import identity as region_identity
 from builder.store.local import LocalStore
 

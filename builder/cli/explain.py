@@ -82,8 +82,8 @@ def _difference(step: Step, plan: Plan, history: dict[str, dict[str, Past]]) -> 
 def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
     from builder.catalog.instance_types import instance_type
     from builder.catalog.kernels import load_kernel
-    from builder.factory import kernels_directory
     from builder.formats.fstab import Naming, Volume, explain_fstab, fstab
+    from builder.prepared import kernels_directory
 
     kernel = load_kernel(kernels_directory(), kernel_name)
     documents: list[dict[str, Any]] = []

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from builder.cli import output
 from builder.errors import Exit
-from builder.factory import Factory, Prepared, Selection
+from builder.factory import Factory, Selection
 from builder.plan.decide import Action, Do
 from builder.plan.step import Plan, Step
+from builder.prepared import Prepared
 
 if TYPE_CHECKING:  # a build with nothing to do in the region pays for none of it
     from builder.preflight.finding import Finding

@@ -6,9 +6,9 @@ from pathlib import Path
 from builder.bundles.lint import Finding
 from builder.catalog.kernels import load_kernel
 from builder.errors import RecipeError
-from builder.factory import kernels_directory
 from builder.host import appliance
 from builder.host.directories import cache_directory
+from builder.prepared import kernels_directory
 from builder.stages.verify.bare import hold_readable, judge_bare, purpose
 from builder.stages.verify.facts import check_filesystem, read_facts
 

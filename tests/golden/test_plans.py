@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from builder.canonical import to_plain
-from builder.factory import Prepared, Selection
+from builder.factory import Selection
 from builder.plan.step import Plan, Step
+from builder.prepared import Prepared
 from builder.recipe.model import Boot, Recipe
 from builder.stages.customise.spec import Script
 from tests.support.golden import hold

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from builder.canonical import from_plain
-from builder.factory import Factory, Options, Selection, repacked
+from builder.factory import Factory, Options, Selection
 from builder.lock import asks, load_lock, write_lock
+from builder.prepared import repacked
 from builder.stages.register.run import request
 from builder.stages.register.spec import RegisterSpec
 from tests.support.plans import GOLDEN, ROOT, Silent

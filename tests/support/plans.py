@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from builder.factory import Factory, Options, Prepared, Selection
+from builder.factory import Factory, Options, Selection
 from builder.lock import load_lock
 from builder.plan.compile import compile_plan, variants
 from builder.plan.request import Made, Target
 from builder.plan.step import Plan
+from builder.prepared import Prepared
 from builder.recipe.model import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]

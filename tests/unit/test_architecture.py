@@ -46,8 +46,10 @@ MAY: dict[str, frozenset[str]] = {
     "identity": LOW,
     "doctor": LOW | {"store", "cloud", "region"},
     "region": LOW | DATA | {"store", "machine", "bundles"},
+    "prepared": LOW | DATA | {"plan", "recipe", "lock", "stages"},
     "factory": ENGINE
     | {
+        "prepared",
         "stages",
         "recipe",
         "lock",

@@ -132,7 +132,8 @@ def test_a_lock_fits_as_long_as_the_same_is_asked() -> None:
 
 
 def test_a_recipe_says_when_its_lock_no_longer_fits(tmp_path: Path) -> None:
-    from builder.factory import Factory, Options, repacked
+    from builder.factory import Factory, Options
+    from builder.prepared import repacked
     from tests.support.plans import ROOT, Silent
 
     recipe = tmp_path / "web.toml"

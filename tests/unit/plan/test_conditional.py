@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from builder.factory import Factory, Options, Prepared, conditional
+from builder.factory import Factory, Options
 from builder.lock import asks, load_lock
 from builder.plan.compile import compile_plan, variants
 from builder.plan.step import Plan
+from builder.prepared import Prepared, conditional
 from tests.support.plans import GOLDEN, MADE, TARGET, Silent
 
 HEAD = 'extends = "quickstart.toml"\nname = "x"\n'
