@@ -93,7 +93,8 @@ _SIGNS = (
         id="wrong-root",
         pattern=r"ALERT!\s+(?P<name>\S+) does not exist|dracut\S*: Warning: (?P<other>/dev/\S+) does not exist",
         brief="the kernel was told a root device that is not there: {name}",
-        remedy="correct root= in /boot/grub/menu.lst (xvda1 for newer kernels, sda1 for xenU kernels)",
+        remedy="correct root= in the boot menu: /boot/grub/menu.lst of pv (xvda1 for newer kernels, sda1 for xenU "
+        "kernels), /boot/grub/grub.cfg of hvm",
     ),
     _Sign(
         id="no-root",

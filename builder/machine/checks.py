@@ -10,6 +10,7 @@ from builder.formats.fstab import parse_fstab
 # was seen to with 30 s and with 90 s). One that is there by now is given a second chance, and that is told.
 SCRIPT = r"""
 say() { echo "@@$1"; }
+say let-in; cut -d' ' -f1 /proc/uptime
 say state; timeout 300 systemctl is-system-running --wait 2>/dev/null
 say multi-user; systemctl is-active multi-user.target 2>/dev/null || runlevel 2>/dev/null
 say failed; systemctl --failed --plain --no-legend --full 2>/dev/null
@@ -39,6 +40,7 @@ say devices; grep -o '^/dev/[^[:space:]]*' /etc/fstab | while read -r each; do e
 say addresses; ip -o -4 address show scope global 2>/dev/null || hostname -I
 say began; echo $(($(date +%s) - $(cut -d. -f1 /proc/uptime)))
 say host-keys; stat -c '%Y %n' /etc/ssh/ssh_host_*_key
+say asked; cut -d' ' -f1 /proc/uptime
 """
 _SECTOR = 512
 _UNUSED = 4 << 20  # what alignment and the second GPT may leave at the end of a disk
@@ -79,6 +81,14 @@ def parse(output: str) -> dict[str, str]:
         else:
             lines.append(line)
     return {name: "\n".join(each).strip() for name, each in answers.items()}
+
+
+def took(answers: Mapping[str, str]) -> float:
+    """Seconds from the login to the last answer, by the guest's own clock; 0.0 where it does not tell."""
+    try:
+        return max(0.0, float(answers["asked"]) - float(answers["let-in"]))
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def judge(answers: Mapping[str, str], expected: Expected) -> tuple[Check, ...]:

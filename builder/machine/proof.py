@@ -58,9 +58,9 @@ class _Course:
         under_xen = self.subject.hvm is None and self.level is not Level.DIRECT
         return ADDRESS if under_xen else plain.ADDRESS
 
-    def reached(self, phase: str) -> None:
+    def reached(self, phase: str, *, ago: float = 0.0) -> None:
         phase = self.prefix + phase
-        self.seconds.append((phase, round(time.monotonic() - self.began, 1)))
+        self.seconds.append((phase, round(time.monotonic() - self.began - ago, 1)))
         self.say(phase)
 
     def fetching(self, what: str, done: int, total: int) -> None:
@@ -252,8 +252,8 @@ def _look(course: _Course, login: ssh.Login, guest: Guest) -> None:
     if not subject.metadata_key:
         course.found(doors.look(login, subject.injected, course.scratch))
         return
-    output = _answered(course, login, guest, key, checks.SCRIPT)
-    course.reached("ssh")
+    answers = checks.parse(_answered(course, login, guest, key, checks.SCRIPT))
+    course.reached("ssh", ago=checks.took(answers))
     expected = checks.Expected(
         architecture=subject.architecture,
         address=course.address,
@@ -261,7 +261,7 @@ def _look(course: _Course, login: ssh.Login, guest: Guest) -> None:
         volume=subject.hvm.volume if subject.hvm else 0,
         serials=tuple(each.serial for each in guest.spec.disks if each.serial),
     )
-    course.found(checks.judge(checks.parse(output), expected))
+    course.found(checks.judge(answers, expected))
     course.check("metadata-key", True, bad="", good="the key from the metadata service logs in")
     course.found(doors.look(login, subject.injected, course.scratch))
     text = guest.console_text()

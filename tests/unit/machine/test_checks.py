@@ -1,8 +1,12 @@
 """What a guest says of itself, and what is made of it."""
 
-from builder.machine.checks import SCRIPT, Check, Expected, judge, parse
+import pytest
 
-GOOD = """@@state
+from builder.machine.checks import SCRIPT, Check, Expected, judge, parse, took
+
+GOOD = """@@let-in
+84.10
+@@state
 running
 @@multi-user
 active
@@ -41,6 +45,8 @@ proc /proc proc rw 0 0
 @@host-keys
 1012 /etc/ssh/ssh_host_ed25519_key
 1011 /etc/ssh/ssh_host_rsa_key
+@@asked
+92.60
 """
 ADDRESS = "2: eth0    inet 10.251.50.35/23 metric 1024 brd 10.251.51.255 scope global eth0\\       valid_lft 86385sec"
 EXPECTED = Expected(architecture="x86_64", address="10.251.50.35")
@@ -48,6 +54,11 @@ EXPECTED = Expected(architecture="x86_64", address="10.251.50.35")
 
 def broken(said: str, expected: Expected = EXPECTED) -> list[tuple[str, str]]:
     return [(each.id, each.says) for each in judge(parse(said), expected) if not each.holds]
+
+
+def test_how_long_the_questions_took() -> None:
+    assert took(parse(GOOD)) == pytest.approx(8.5)
+    assert [took(parse(each)) for each in ("", "@@let-in\n84.10\n", "@@let-in\nx\n@@asked\n1\n")] == [0.0, 0.0, 0.0]
 
 
 def test_a_device_that_was_late() -> None:
