@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.catalog.certificates import certificate_of
-from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT, LOCAL_REGIONS
+from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT, LOCAL, LOCAL_REGIONS
 from builder.catalog.regions import region as find_region
 from builder.errors import RecipeError
 from builder.history import History
@@ -36,8 +36,6 @@ if TYPE_CHECKING:  # only what runs or locks pays for these
     from builder.preflight.finding import Finding
     from builder.preflight.question import Question
     from builder.resolve import Resolver
-
-LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

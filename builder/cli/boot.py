@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output, progress
 from builder.errors import HostError, RecipeError
-from builder.factory import LOCAL, Factory, Selection
+from builder.factory import Factory, Selection
+from builder.formats import gpt
 from builder.host.directories import cache_directory
 from builder.prepared import conditional
 from builder.stages.boot.spec import ProofSpec
@@ -129,10 +131,9 @@ def _subjects(
 
 
 def partitioned(image: Path) -> bool:
-    """Whether an image has a GPT (UEFI Specification, 5.3.2), as HVM images do."""
+    """Whether an image has a GPT, as HVM images do."""
     with image.open("rb") as file:
-        file.seek(512)
-        return file.read(8) == b"EFI PART"
+        return gpt.begins(file.read(2 * gpt.SECTOR))
 
 
 def _of_recipe(

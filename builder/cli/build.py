@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output, preflight, progress
 from builder.errors import RecipeError
-from builder.factory import LOCAL, Factory, Selection
+from builder.factory import Factory, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
 from builder.prepared import Prepared

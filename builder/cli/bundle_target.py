@@ -11,8 +11,9 @@ from builder.bundles.observe import Means
 from builder.bundles.observed import KernelImage, Target
 from builder.catalog import certificates, regions
 from builder.catalog.kernels import kernel_names, load_kernel
+from builder.catalog.regions import LOCAL
 from builder.errors import BuilderError, RecipeError, RegionError
-from builder.factory import LOCAL, Factory
+from builder.factory import Factory
 from builder.formats.bundle_cipher import load_private_key, load_public_key
 from builder.host.directories import region_directory, state_directory
 from builder.identity import load_identity

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output
 from builder.errors import BuilderError, RecipeError
-from builder.factory import LOCAL
 from builder.history import History
 from builder.plan.changes import changes
 from builder.plan.decide import Past, check_stage

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output
 from builder.errors import BuilderError
-from builder.factory import LOCAL
 
 StepName = Annotated[
     str,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output
 from builder.cli.meter import Meter
 from builder.cli.usage import NoVerbIsHelp
 from builder.errors import RecipeError, RegionError
-from builder.factory import LOCAL, Factory
+from builder.factory import Factory
 
 if TYPE_CHECKING:
     from builder.cloud.ebs_download import Downloaded

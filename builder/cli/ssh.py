@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output, ssh_config
 from builder.errors import RecipeError, RegionError
-from builder.factory import LOCAL
 from builder.host.directories import state_directory
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output, subject
 from builder.cli.meter import Meter
 from builder.errors import RegionError
-from builder.factory import LOCAL, Factory
+from builder.factory import Factory
 
 if TYPE_CHECKING:
     from builder.bundles.lint import Finding

@@ -37,6 +37,11 @@ _BOOT_CODE = 440
 _LARGEST = 0xFFFFFFFF
 
 
+def begins(start: bytes) -> bool:
+    """Whether a disk whose first two sectors these are has a table (UEFI Specification, 5.3.2)."""
+    return start[SECTOR:].startswith(_SIGNATURE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
     """One entry. `number` is its place in the table, from 1, which is the number that Linux gives it."""

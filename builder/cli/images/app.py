@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli.usage import NoVerbIsHelp
-from builder.factory import LOCAL
 
 app = typer.Typer(cls=NoVerbIsHelp, help="AMIs across regions and accounts.")
 
