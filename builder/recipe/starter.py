@@ -30,7 +30,7 @@ kernel = "quickstart"
 # [distribution] and kernel of recipes/fedora.toml.
 release = "12"
 packages = [
-    "systemd-sysv", "systemd-resolved", "udev", "dbus", "libpam-systemd",
+    "systemd-sysv", "systemd-resolved", "udev",
     "openssh-server", "curl", "ca-certificates",
     "iproute2", "procps", "kmod", "e2fsprogs", "less",
 ]

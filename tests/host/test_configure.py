@@ -115,7 +115,7 @@ def test_binds_a_tree_and_does_it_twice_alike(stage: Callable[..., Any], trees: 
     assert links["etc/systemd/system/loud.service"] == "/dev/null"
     assert {name.removeprefix(f"{wants}/") for name in links if name.startswith(wants)} == {
         "ssh.service", "systemd-networkd.service", "systemd-resolved.service", "cron.service",
-        "ami-factory-ssh-key.service", "ami-factory-host-keys.service", "ami-factory-host-key-rsa.service",
+        "ami-factory-ssh-key.service", "ami-factory-host-keys.service", "ami-factory-host-keys-late.service",
         "ami-factory-hostname.service",
     }  # fmt: skip
     owners = {name: (oct(found[name].mode), found[name].uid, found[name].gid) for name in found}

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Let in the SSH key that this instance was launched with: once for each instance, as root's.
 # The metadata service is asked with a session token (IMDSv2); one that knows none is asked without (IMDSv1).
-# Needs curl. It gives up after AMI_FACTORY_TRIES tries, so that a boot never hangs on it.
+# Needs curl. It gives up after AMI_FACTORY_TRIES tries, so that a boot never hangs on it. What a shell can do by itself it
+# does: sshd waits for this, and to start a program takes a small emulated machine half a second.
 set -u
 umask 077
 
@@ -12,6 +13,7 @@ pause=${AMI_FACTORY_PAUSE:-1}
 patience=${AMI_FACTORY_PATIENCE:-4}
 home=$root/root
 state=$root/var/lib/ami-factory/ssh-key-instance
+return=$(printf '\r')
 
 say() { echo "fetch-ssh-key: $*" >&2; }
 
@@ -29,9 +31,9 @@ fetch_token() {
     : >"$work/header"
     status=$(ask --output "$work/token" --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 300' \
         "$metadata/latest/api/token")
-    if [ "$status" = 200 ] && grep -Eqx '[A-Za-z0-9_=+/-]+' "$work/token"; then
-        printf 'X-aws-ec2-metadata-token: %s\n' "$(cat "$work/token")" >"$work/header"
-    fi
+    token=
+    [ "$status" != 200 ] || token=$(first_line "$work/token")
+    case $token in ''|*[!A-Za-z0-9_=+/-]*) ;; *) printf 'X-aws-ec2-metadata-token: %s\n' "$token" >"$work/header" ;; esac
 }
 
 # Both answers by one process: a status a line. With the session token if there is one.
@@ -45,19 +47,39 @@ fetch_key() {
     [ "$whole" = 0 ] || key_status=000
 }
 
+first_line() {
+    [ -e "$1" ] || return 0
+    IFS= read -r line <"$1" || :
+    printf '%s' "$line"
+}
+
 # Only lines that are a public key and nothing else: no options, no markup of an error page.
 public_keys() {
-    tr -d '\r' <"$1" | grep -E '^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]+=*( .*)?$'
+    found=1
+    while IFS= read -r line || [ -n "$line" ]; do
+        line=${line%"$return"}
+        kind=${line%% *} body=${line#* }
+        case $kind in
+            ssh-ed25519|ssh-rsa|ssh-dss|ecdsa-sha2-nistp256|ecdsa-sha2-nistp384|ecdsa-sha2-nistp521) ;;
+            sk-ssh-ed25519@openssh.com|sk-ecdsa-sha2-nistp256@openssh.com) ;;
+            *) continue ;;
+        esac
+        case ${body%% *} in ''|"$kind"|*[!A-Za-z0-9+/=]*) continue ;; esac
+        printf '%s\n' "$line"
+        found=0
+    done <"$1"
+    return "$found"
 }
 
 # 0: done, also when the instance has no key. 1: try again. 2: it never will.
 try() {
     fetch_token
     fetch_key
+    [ "$instance_status" != 403 ] || { say "the metadata service is switched off"; return 0; }
     [ "$instance_status" = 200 ] || { say "instance-id: HTTP status ${instance_status:-000}"; return 1; }
-    instance=$(cat "$work/instance")
+    instance=$(first_line "$work/instance")
     case $instance in ''|*[!A-Za-z0-9-]*) say "instance-id: not an id"; return 1 ;; esac
-    if [ "$(cat "$state" 2>/dev/null)" = "$instance" ]; then
+    if [ "$(first_line "$state")" = "$instance" ]; then
         say "$instance has been served before"
         return 0
     fi
@@ -71,24 +93,33 @@ try() {
 }
 
 add_keys() {
-    mkdir -p "$home/.ssh" && chmod 700 "$home/.ssh" || return 1
+    keys=$home/.ssh/authorized_keys
+    [ -d "$home/.ssh" ] || mkdir -p "$home/.ssh" || return 1
     new=$(mktemp "$home/.ssh/.authorized_keys.XXXXXX") || return 1
-    if [ -e "$home/.ssh/authorized_keys" ]; then
-        cat "$home/.ssh/authorized_keys" >"$new" || return 1
+    if [ -s "$keys" ]; then
+        chmod 700 "$home/.ssh" && cat "$keys" >"$new" || return 1
         [ -z "$(tail -c 1 "$new")" ] || echo >>"$new" || return 1
     fi
     while IFS= read -r key; do
-        grep -qxF -e "$key" "$new" || printf '%s\n' "$key" >>"$new" || return 1
+        has_line "$key" "$new" || printf '%s\n' "$key" >>"$new" || return 1
     done <"$work/keys"
-    chmod 600 "$new" && mv -f "$new" "$home/.ssh/authorized_keys" || return 1
+    mv -f "$new" "$keys" || return 1
     if command -v restorecon >/dev/null 2>&1; then
         restorecon -R "$home/.ssh" || say "restorecon failed"
     fi
     say "key of $instance added"
 }
 
+has_line() {
+    while IFS= read -r line; do
+        [ "$line" != "$1" ] || return 0
+    done <"$2"
+    return 1
+}
+
 remember() {
-    mkdir -p "${state%/*}" && printf '%s\n' "$instance" >"$state.new" && mv -f "$state.new" "$state"
+    [ -d "${state%/*}" ] || mkdir -p "${state%/*}" || return 1
+    printf '%s\n' "$instance" >"$state.new" && mv -f "$state.new" "$state"
 }
 
 n=1

@@ -46,7 +46,7 @@ def first_boot_units(tree: Path, ssh: SshSpec, units: Mapping[str, str]) -> tupl
     """
     wanted = []
     if "sshd-keygen.target" not in units:
-        wanted += ["ami-factory-host-keys.service", "ami-factory-host-key-rsa.service"]
+        wanted += ["ami-factory-host-keys.service", "ami-factory-host-keys-late.service"]
     if ssh.metadata_key:
         if not tree_files.exists(tree, "/usr/bin/curl"):
             raise BuilderError(

@@ -29,15 +29,13 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_networkd_takes_both_names_and_the_name_of_dhcp() -> None:
+def test_networkd_takes_both_names() -> None:
     [file] = network_files(NetworkSpec(renderer="networkd", hostname=""), XEN)
     assert (file.path, file.mode) == ("/etc/systemd/network/10-ami-factory.network", 0o644)
     assert file.text == (
         "[Match]\nName=eth0 enX0\n\n[Network]\nDHCP=ipv4\n\n"
-        "[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\nUseHostname=yes\n"
+        "[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\nUseHostname=no\n"
     )
-    [fixed] = network_files(NetworkSpec(renderer="networkd", hostname="web"), XEN)
-    assert "UseHostname=no" in fixed.text
 
 
 def test_networkmanager_gets_a_keyfile_that_only_root_reads() -> None:

@@ -29,11 +29,15 @@ class Metadata:
     token: bytes = b"AQAAAtoken=="
     slow: float = 0
     fails: int = 0
+    off: bool = False
+    """As with HttpEndpoint=disabled: everything is forbidden."""
     asked: list[str] = field(default_factory=list)
 
     def answer(self, method: str, path: str, token: str | None) -> tuple[int, bytes]:
         time.sleep(self.slow)
         self.asked.append(f"{method} {path}{' with token' if token else ''}")
+        if self.off:
+            return 403, b"<html>forbidden</html>"
         if self.fails:
             self.fails -= 1
             return 503, b"<html>busy</html>"
@@ -142,6 +146,15 @@ def test_gives_up_and_writes_nothing(guest: Path, metadata: Metadata, says: str)
     assert "no key after 3 tries" in done.stderr
     assert keys(guest) == []
     assert not (guest / "var/lib").exists()
+
+
+def test_a_service_that_is_switched_off_holds_nothing_up(guest: Path) -> None:
+    metadata = Metadata(off=True)
+    with served(metadata) as address:
+        done = fetch(guest, address)
+    assert (done.returncode, done.stderr) == (0, "fetch-ssh-key: the metadata service is switched off\n")
+    assert (keys(guest), (guest / "var/lib").exists()) == ([], False)
+    assert len(metadata.asked) == 3
 
 
 def test_asks_with_the_token_for_everything(guest: Path) -> None:
