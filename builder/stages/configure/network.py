@@ -58,7 +58,8 @@ def _networkmanager(hostname: str, command_line: list[str], interfaces: tuple[st
 
 
 def _networkd(hostname: str, command_line: list[str], interfaces: tuple[str, ...]) -> tuple[TextFile, ...]:
-    # A host name of DHCP's is set by ami-factory-hostname.service. The machine's id, from which the client identifier is made otherwise, is new in each instance.
+    # DHCP's host name is set by ami-factory-hostname.service. The machine's id, from which the client identifier is
+    # made otherwise, is new in each instance.
     text = (
         f"[Match]\nName={' '.join(interfaces)}\n\n[Network]\nDHCP=ipv4\n\n"
         f"[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\nUseHostname=no\n"
