@@ -12,6 +12,8 @@ class Exit(IntEnum):
     USAGE = 2  # the recipe, the lock or the command line is wrong
     HOST = 3  # this machine lacks a tool, a right or space
     REGION = 4  # the region refused or cannot be reached
+    UNCHANGED = 10  # a fleet: nothing had changed, so nothing was built
+    PARTLY = 11  # a fleet: some recipes were built or unchanged, others failed
     INTERRUPTED = 130
 
 

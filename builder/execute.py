@@ -69,6 +69,15 @@ class Place:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the steps that were to run ended, by key."""
+
+    done: Mapping[str, Object]
+    failed: Mapping[str, BuilderError]
+    """Those that failed, and those behind them, which were left out: with the error of the first of them."""
+
+
 class StepFailed(BuilderError):
     """A step failed; carries the step's own error, the tail of its log and where to look."""
 
@@ -80,9 +89,13 @@ class Interrupted(BuilderError):
 class LocalExecutor:
     """Runs steps on this machine. Use as a context manager: leaving it kills what is still running."""
 
-    def __init__(self, store: LocalStore, place: Place, *, jobs: int = 0) -> None:
+    def __init__(
+        self, store: LocalStore, place: Place, *, jobs: int = 0, places: Mapping[str, Place] | None = None
+    ) -> None:
+        """`places`: for the steps of some variants, by the variant's name, another one."""
         self.store = store
         self.place = place
+        self.places = places or {}
         self.jobs = jobs or os.cpu_count() or 1
         self._running: set[Worker] = set()
         self._lock = threading.Lock()
@@ -107,11 +120,15 @@ class LocalExecutor:
                 each.kill()
 
     def execute(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> dict[str, Object]:
-        """Run every action that says RUN, as soon as what it needs is finished.
+        """As `run`: the finished objects by key. The first failure is raised at the end."""
+        outcome = self.run(plan, actions, listener)
+        if outcome.failed:
+            raise next(iter(outcome.failed.values()))
+        return dict(outcome.done)
 
-        Returns the finished objects by key. When a step fails, those behind it are left out, the others go on, and
-        the first failure is raised at the end.
-        """
+    def run(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> Outcome:
+        """Run every action that says RUN, as soon as what it needs is finished. When a step fails, those behind it are
+        left out, and the others go on."""
         actions = tuple(actions)
         for each in actions:
             if each.do is Do.REUSE and not each.step.remote and not self.store.has(each.step.key):
@@ -154,9 +171,7 @@ class LocalExecutor:
             except BaseException:
                 self.stop()
                 raise
-        if failed:
-            raise next(iter(failed.values()))
-        return done
+        return Outcome(done=done, failed=failed)
 
     def make(self, steps: Iterable[Step], listener: Listener) -> None:
         """Run those of a few independent steps whose objects are not in the store."""
@@ -224,6 +239,10 @@ class LocalExecutor:
             events.put(lambda: listener.finished(step, stored, ran=True))
             return stored
 
+    def _place(self, step: Step) -> Place:
+        """Any of its variants will do: what differs between their places is told by the step's key as well."""
+        return next((self.places[name] for name in step.variants if name in self.places), self.place)
+
     def run_function(
         self,
         module: str,
@@ -244,7 +263,7 @@ class LocalExecutor:
             inputs=tuple((name, str(each.path), each.record.result) for name, each in objects),
             output=str(output),
             scratch=str(scratch),
-            surroundings=self.place.surroundings(self.store.trees, step.sources),
+            surroundings=self._place(step).surroundings(self.store.trees, step.sources),
         )
         told = json.dumps(asdict(job))
         self.store.job_path(step.key).write_text(told)  # what `ami-factory shell` looks into

@@ -32,7 +32,7 @@ from builder.store.contract import Object
 from builder.store.local import LocalStore
 
 if TYPE_CHECKING:  # only what runs or locks pays for these
-    from builder.execute import Listener, LocalExecutor, Place
+    from builder.execute import Listener, LocalExecutor, Outcome, Place
     from builder.preflight.finding import Finding
     from builder.preflight.question import Question
     from builder.resolve import Resolver
@@ -172,19 +172,36 @@ class Factory:
         return decide(plan, observed, history, until=until, rebuild=rebuild)
 
     def build(self, plan: Plan, actions: tuple[Action, ...], recipe: Recipe) -> dict[str, Object]:
-        """Do it. Returns the objects of all steps that are finished now, by key."""
-        done: dict[str, Object] = {}
-        if any(each.do is Do.RUN for each in actions):
-            from builder.execute import LocalExecutor
+        """Do it. Returns the objects of all steps that are finished now, by key; raises the first failure."""
+        outcome = self.run(plan, actions, {each.name: recipe for each in plan.variants})
+        if outcome is None:
+            return {}
+        if outcome.failed:
+            raise next(iter(outcome.failed.values()))
+        return dict(outcome.done)
 
-            place = self._place(recipe, self.endpoint_url())
-            try:
-                with LocalExecutor(self.store, place, jobs=self.options.jobs) as executor:
-                    done = executor.execute(plan, actions, self.listener)
-            finally:
-                finished = {each.step.key for each in actions if each.do is Do.REUSE or self.store.has(each.step.key)}
-                History(self.store.root / "history").save(plan, finished)
-        return done
+    def run(self, plan: Plan, actions: tuple[Action, ...], recipes: Mapping[str, Recipe]) -> "Outcome | None":
+        """Do it, of several recipes (by the names of their variants) as well; how each step ended, or None when there
+        was nothing to run."""
+        if not any(each.do is Do.RUN for each in actions):
+            return None
+        from builder.execute import LocalExecutor
+
+        places = self._places(recipes)
+        try:
+            with LocalExecutor(
+                self.store, next(iter(places.values())), jobs=self.options.jobs, places=places
+            ) as executor:
+                return executor.run(plan, actions, self.listener)
+        finally:
+            finished = {each.step.key for each in actions if each.do is Do.REUSE or self.store.has(each.step.key)}
+            History(self.store.root / "history").save(plan, finished)
+
+    def _places(self, recipes: Mapping[str, Recipe]) -> "dict[str, Place]":
+        """For every variant the place with its recipe's secrets: one for all variants of a recipe."""
+        endpoint = self.endpoint_url()
+        made = {id(each): self._place(each, endpoint) for each in recipes.values()}
+        return {name: made[id(each)] for name, each in recipes.items()}
 
     def region(self, *, start: bool) -> Region | None:
         """The region to ask; None when the local one is not running and `start` is not asked for."""

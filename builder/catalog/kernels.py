@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from builder.canonical import digest_of
-from builder.catalog.tables import Table, faults, frozen, suggestion, text
+from builder.catalog.tables import Table, suggestion, text, validated
 from builder.errors import RecipeError
-from builder.formats.toml import format_key, nearest, read
+from builder.formats.toml import read
 
 KernelName = Annotated[
     str, text(r"^[a-z0-9][a-z0-9.-]*$", "a kernel's name: lower case letters, digits, dots and dashes")
@@ -104,13 +104,4 @@ def load_kernel(directory: Path, name: str) -> Kernel:
             f'kernel: "{name[:64]}" is not a file under {directory}{suggestion(name, known)}',
             hint=f"there are: {', '.join(known) or 'none'}",
         )
-    document = read(directory / f"{name}.toml")
-    try:
-        return Kernel.model_validate({"name": name, **frozen(document.table)})
-    except ValidationError as error:
-        lines = []
-        for fault in faults(Kernel, error):
-            place = nearest(document.positions, fault.key)
-            lines.append((place, f"{place}: {format_key(fault.key)}{': ' if fault.key else ''}{fault.message}"))
-        found = [line for _, line in sorted(lines, key=lambda each: str(each[0]))]
-        raise RecipeError(found[0], detail="\n".join(found[1:])) from None
+    return validated(Kernel, read(directory / f"{name}.toml"), name=name)

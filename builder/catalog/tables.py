@@ -3,15 +3,17 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 # Pydantic would look through the metadata of every installed package for plugins, at every start.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from builder.formats.toml import Key, printable
+from builder.errors import RecipeError
+from builder.formats.toml import Document, Key, Position, format_key, nearest, printable
 
+_Table = TypeVar("_Table", bound=BaseModel)
 _PATTERNS: dict[str, str] = {}  # pattern to what it stands for
 
 
@@ -57,6 +59,22 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
             continue  # it is not empty: its elements are wrong, and each was said
         else:
             yield Fault(key=key, message=_words(kind, found.get("ctx", {}), found["input"], found["msg"]))
+
+
+def told(document: Document, found: Iterable[Fault]) -> RecipeError:
+    """All faults of a document as one error: a line for each, with its place, as they stand there."""
+    top = Position(str(document.path), 1, 1)
+    placed = sorted(((nearest(document.positions, each.key) or top, each) for each in found), key=lambda pair: pair[0])
+    lines = [f"{at}: {format_key(each.key)}{': ' if each.key else ''}{each.message}" for at, each in placed]
+    return RecipeError(lines[0], detail="\n".join(lines[1:]))
+
+
+def validated(model: type[_Table], document: Document, **given: Any) -> _Table:
+    """A document as a model, with values that are not in it. RecipeError has all that is wrong with it."""
+    try:
+        return model.model_validate({**given, **frozen(document.table)})
+    except ValidationError as error:
+        raise told(document, faults(model, error)) from None
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """The verbs check, lock, plan, build."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,8 +183,9 @@ def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
     from builder.cli.summary import variant_words
 
     rows = []
+    several = len({each.recipe for each in plan.variants}) > 1
     for each in actions:
-        words = variant_words(each.step.variants, len(plan.variants))
+        words = variant_words(each.step.variants, len(plan.variants), whole=several)
         rows.append((each.step.label, each.do.value, each.step.key[:12], each.reason + (f"  {words}" if words else "")))
     return output.table(rows)
 
@@ -213,20 +215,24 @@ def plan_document(
         ],
         "warnings": list(plan.warnings),
         "preflight": None if findings is None else preflight.document(findings),
-        "steps": [
-            {
-                "label": each.step.label,
-                "stage": each.step.stage,
-                "key": each.step.key,
-                "action": each.do.value,
-                "reason": each.reason,
-                "inputs": [{"name": name, "key": key} for name, key in each.step.inputs],
-                "after": list(each.step.after),
-                "variants": list(each.step.variants),
-            }
-            for each in actions
-        ],
+        "steps": steps_document(actions),
     }
+
+
+def steps_document(actions: Iterable[Action]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": each.step.label,
+            "stage": each.step.stage,
+            "key": each.step.key,
+            "action": each.do.value,
+            "reason": each.reason,
+            "inputs": [{"name": name, "key": key} for name, key in each.step.inputs],
+            "after": list(each.step.after),
+            "variants": list(each.step.variants),
+        }
+        for each in actions
+    ]
 
 
 def build(

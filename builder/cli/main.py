@@ -3,7 +3,21 @@
 import typer
 
 from builder import __version__
-from builder.cli import boot, boundary, build, explain, look, output, recipe, region, snapshot, ssh, store, verify
+from builder.cli import (
+    boot,
+    boundary,
+    build,
+    explain,
+    fleet,
+    look,
+    output,
+    recipe,
+    region,
+    snapshot,
+    ssh,
+    store,
+    verify,
+)
 from builder.cli.images import app as images
 from builder.cli.usage import NoVerbIsHelp, UsageError, told
 from builder.errors import Exit
@@ -33,6 +47,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(region.app, name="region")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(images.app, name="images")
+app.add_typer(fleet.app, name="fleet")
 
 
 def _print_version(wanted: bool) -> None:

@@ -124,10 +124,13 @@ def summary_text(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def variant_words(variants: Sequence[str], of: int) -> str:
-    """Whom a step serves, in brackets; empty for all of them. A variant's name begins with the recipe's."""
+def variant_words(variants: Sequence[str], of: int, *, whole: bool = False) -> str:
+    """Whom a step serves, in brackets; empty for all of them. A variant's name begins with the recipe's, which is left
+    out, but for `whole` names."""
     if len(variants) == of:
         return ""
+    if whole:
+        return f"[{', '.join(variants)}]"
     return f"[{', '.join('-'.join(name.rsplit('-', 3)[1:]) for name in variants)}]"
 
 

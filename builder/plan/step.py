@@ -1,7 +1,7 @@
 """Variants, steps and plans: frozen values."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder.canonical import digest_of, to_plain
@@ -106,17 +106,27 @@ class Plan:
 
 def merge(chains: Iterable[Chain]) -> Plan:
     """One plan of several chains: equal steps once, with the variants they serve."""
+    return combine(_plan(chain) for chain in chains)
+
+
+def _plan(chain: Chain) -> Plan:
+    steps = tuple(replace(each, variants=(chain.variant.name,)) for each in chain.steps)
+    goals = ((chain.variant.name, chain.steps[-1].key),)
+    return Plan(variants=(chain.variant,), steps=steps, goals=goals, warnings=chain.warnings)
+
+
+def combine(plans: Iterable[Plan]) -> Plan:
+    """One plan of several, of other recipes too: equal steps once, with the variants they serve."""
     merged: dict[str, Step] = {}
     variants: list[Variant] = []
     goals: list[tuple[str, str]] = []
-    warnings: list[str] = []
-    for chain in chains:
-        variants.append(chain.variant)
-        warnings += [text for text in chain.warnings if text not in warnings]
-        for each in chain.steps:
-            known = merged.get(each.key, each)
-            merged[each.key] = _shared(known, each, chain.variant.name)
-        goals.append((chain.variant.name, chain.steps[-1].key))
+    warnings: dict[str, None] = {}
+    for plan in plans:
+        variants += plan.variants
+        goals += plan.goals
+        warnings |= dict.fromkeys(plan.warnings)
+        for each in plan.steps:
+            merged[each.key] = _shared(merged[each.key], each) if each.key in merged else each
     return Plan(
         variants=tuple(variants),
         steps=tuple(merged.values()),
@@ -126,15 +136,10 @@ def merge(chains: Iterable[Chain]) -> Plan:
     )
 
 
-def _shared(known: Step, same: Step, variant: str) -> Step:
-    return Step(
-        stage=known.stage,
-        label=known.label,
-        version=known.version,
-        spec=known.spec,
-        inputs=known.inputs,
+def _shared(known: Step, same: Step) -> Step:
+    return replace(
+        known,
         after=tuple(dict.fromkeys((*known.after, *same.after))),
         sources=tuple(dict.fromkeys((*known.sources, *same.sources))),
-        variants=(*known.variants, variant),
-        key=known.key,
+        variants=tuple(dict.fromkeys((*known.variants, *same.variants))),
     )

@@ -21,6 +21,7 @@ CASES = [
     ("plan", 0, ["plan", "web.toml"]),
     ("plan", 0, ["plan", "web.toml", "--offline", "--rebuild", "image"]),
     ("build", 0, ["build", "web.toml", "--until", "image"]),
+    ("fleet-plan", 0, ["fleet", "plan", "fleet.toml", "--offline"]),
     ("verify", 0, ["verify", "bundle", "--region", "us-east-1"]),
     ("verify", 1, ["verify", "bundle/web.manifest.xml", "--deep"]),
     ("explain", 0, ["explain", "web.toml"]),
@@ -96,8 +97,9 @@ def test_findings_and_an_error_are_one_document(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_case() -> None:
-    # In tests/host/test_machine_proof.py, above, in tests/region/test_snapshot.py, and in its test_images_*.py.
-    elsewhere = {"boot", "doctor", "snapshot-download"}
+    # In tests/host/test_machine_proof.py, above, in tests/region/test_snapshot.py, and in its
+    # test_images_*.py and test_fleet.py.
+    elsewhere = {"boot", "doctor", "snapshot-download", "fleet-build"}
     elsewhere |= {f"images-{verb}" for verb in ("copy", "deprecate", "list", "promote", "prune", "share", "validate")}
     assert set(SCHEMAS) == {kind for kind, _, _ in CASES} | elsewhere
 

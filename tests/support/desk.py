@@ -115,6 +115,7 @@ class Desk:
         write_lock(
             ready.lock_path, replace(lock, asks=asks(ready.loaded.recipe, ready.loaded.kernel, ready.sources.keys))
         )
+        (self.path / "fleet.toml").write_text('name = "night"\n[[recipes]]\nrecipe = "web.toml"\n')
         self._lay_bundle()
 
     def _lay_bundle(self) -> None:

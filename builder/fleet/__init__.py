@@ -1,0 +1,1 @@
+"""Many recipes as one: what a night builds, and how it went."""
