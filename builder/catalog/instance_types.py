@@ -8,7 +8,7 @@ takes those from the AMI's block device mapping, with these classic places (EC2 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,14 @@ def refusal(kind: InstanceType, architecture: str, virtualization: str) -> str:
     if virtualization == "hvm" and kind.name in _PARTITIONED:
         return f"{kind.name} has its disks at places (sda2, sda3) that a disk with partitions of its own does not have"
     return ""
+
+
+def beside_a_disk(disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
+    """The disks where a root disk with partitions leaves room for them: what was sda2, beside sda1, goes to the next
+    letter that is free. EC2 puts a virtual device where the AMI's block device mapping says."""
+    taken = {disk.device for disk in disks}
+    free = (name for letter in "bcdefghijklmnopqrstuvwxyz" if (name := f"sd{letter}") not in taken)
+    return tuple(replace(disk, device=next(free)) if disk.device.startswith("sda") else disk for disk in disks)
 
 
 def instance_type(name: str) -> InstanceType:

@@ -18,8 +18,14 @@ Aki = Annotated[str, text(r"^aki-[0-9a-f]{8}([0-9a-f]{9})?$", "the id of a kerne
 Architecture = Literal["x86_64", "i386"]
 
 
+PARTITIONED_LOADER = "pv-grub-hd00"
+"""The PV-GRUB for a root on the first partition of a disk, whatever the one for roots without partitions is."""
+PARTITIONED_ROOT = "(hd0,0)"
+"""That partition, as menu.lst names it."""
+
+
 class Pv(Table):
-    """Booting as a paravirtual guest, through PV-GRUB."""
+    """Booting as a paravirtual guest, through PV-GRUB. `loader` and `grub_root` are for roots without partitions."""
 
     loader: str = "pv-grub-hd0"
     payloads: tuple[str, ...] = ("gzip", "none")
@@ -61,6 +67,7 @@ class Kernel(Table):
     hvm: Hvm = Hvm()
     filesystem: Filesystem = Filesystem()
     aki: dict[Architecture, dict[str, Aki]] = Field(default_factory=dict)
+    aki_partitioned: dict[Architecture, dict[str, Aki]] = Field(default_factory=dict)
 
     def digest(self) -> str:
         """Of everything the file says."""
@@ -79,13 +86,15 @@ class Kernel(Table):
         table: Mapping[Any, tuple[str, ...]] = self.hvm.packages if virtualization == "hvm" else self.packages
         return table.get(architecture, ())
 
-    def aki_in(self, region: str, architecture: str) -> str:
-        """The kernel image that boots this kernel; RecipeError names the regions that have one."""
-        known: dict[str, str] = dict(self.aki).get(architecture, {})  # type: ignore[call-overload]
+    def aki_in(self, region: str, architecture: str, *, partitioned: bool = False) -> str:
+        """The kernel image that boots this kernel, of an image without or with partitions; RecipeError names the
+        regions that have one."""
+        table, images = ("aki_partitioned", self.aki_partitioned) if partitioned else ("aki", self.aki)
+        known: dict[str, str] = dict(images).get(architecture, {})  # type: ignore[call-overload]
         if region not in known:
             regions = ", ".join(sorted(known)) or "none"
             raise RecipeError(
-                f"kernels/{self.name}.toml: aki.{architecture}: no kernel image (AKI) for {region}",
+                f"kernels/{self.name}.toml: {table}.{architecture}: no kernel image (AKI) for {region}",
                 hint=f"it has one in: {regions}; add the region's own, or choose another region",
             )
         return known[region]

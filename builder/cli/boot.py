@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from builder.catalog.kernels import PARTITIONED_LOADER
 from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output, progress
 from builder.errors import HostError, RecipeError
 from builder.factory import Factory, Selection
-from builder.formats import gpt
+from builder.formats import gpt, mbr
 from builder.host.directories import cache_directory
 from builder.prepared import conditional
 from builder.stages.boot.spec import ProofSpec
@@ -119,7 +120,7 @@ def _subjects(
     image = what / "disk.raw" if what.is_dir() else what
     if not image.is_file():
         raise HostError(f"{image}: there is no such image", hint="name an image, or a recipe that ends in .toml")
-    hvm = partitioned(image)
+    hvm = partitioned(image) == "gpt"
     if firmware and not hvm:
         raise RecipeError(f"--firmware: {image} has no GPT, and paravirtual images are started by no firmware")
     if wanted.virtualization:
@@ -130,10 +131,11 @@ def _subjects(
             yield f"{image.stem}-{name}-{architecture}", _with_firmware(found, firmware)
 
 
-def partitioned(image: Path) -> bool:
-    """Whether an image has a GPT, as HVM images do."""
+def partitioned(image: Path) -> str:
+    """What partition table an image has: "gpt", as those of hvm, "mbr", as those for PV-GRUB hd00, or ""."""
     with image.open("rb") as file:
-        return gpt.begins(file.read(2 * gpt.SECTOR))
+        start = file.read(2 * gpt.SECTOR)
+    return "gpt" if gpt.begins(start) else "mbr" if mbr.begins(start) else ""
 
 
 def _of_recipe(
@@ -156,7 +158,7 @@ def _of_recipe(
             level="login",
             architecture=variant.architecture,
             instance_type=variant.instance_type,
-            loader=kernel.pv.loader,
+            loader=PARTITIONED_LOADER if step.spec.get("mbr") else kernel.pv.loader,
             authorized_keys=recipe.ssh.authorized_keys,
             metadata_key=recipe.ssh.metadata_key,
             virtualization="hvm" if variant.virtualization == "hvm" else "paravirtual",
@@ -177,7 +179,7 @@ def _of_image(image: Path, name: str, architecture: str, memory: int, hvm: bool)
             level="login",
             architecture=architecture,
             instance_type=name,
-            loader=LOADER,
+            loader=PARTITIONED_LOADER if partitioned(image) == "mbr" else LOADER,
             authorized_keys=(),
             metadata_key=True,
             virtualization="hvm" if hvm else "paravirtual",

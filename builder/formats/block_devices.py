@@ -13,13 +13,23 @@ EBS_ROOT_DEVICE = "/dev/xvda"
 """The same of an HVM AMI that starts from EBS; Amazon's own have it there. A guest with NVMe disks never sees it."""
 
 
-def bundle_mapping(disks: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+PARTITIONED_ROOT_DEVICE = "/dev/sda"
+"""Where an instance-store AMI is attached whose image is a disk; its first partition is then ROOT_DEVICE."""
+
+
+def root_device(*, partitioned: bool) -> str:
+    """Where the image of an instance-store AMI is attached."""
+    return PARTITIONED_ROOT_DEVICE if partitioned else ROOT_DEVICE
+
+
+def bundle_mapping(disks: Iterable[tuple[str, str]], *, partitioned: bool = False) -> tuple[tuple[str, str], ...]:
     """The manifest's mapping of (virtual, device) facts such as ("ephemeral0", "sda2"), with the root's two names.
 
     m1.small: ami=sda1, ephemeral0=sda2, root=/dev/sda1, swap=sda3, sorted by virtual name as ec2-ami-tools does.
     """
     short = ((virtual, device.removeprefix("/dev/")) for virtual, device in disks)
-    return tuple(sorted((("ami", ROOT_DEVICE.removeprefix("/dev/")), ("root", ROOT_DEVICE), *short)))
+    image = root_device(partitioned=partitioned).removeprefix("/dev/")
+    return tuple(sorted((("ami", image), ("root", ROOT_DEVICE), *short)))
 
 
 def register_mappings(disks: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

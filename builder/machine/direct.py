@@ -47,7 +47,7 @@ def booted(
     machine = PlainMachine(
         Guest(spec, 1, console),
         [{"driver": "virtio-blk-pci"}] * len(spec.disks),
-        options=lambda place: command_options(spec, boot, console, arguments(menu.arguments)),
+        options=lambda place: command_options(spec, boot, console, arguments(menu.arguments, root_of(root.base))),
         scratch=scratch,
         log=logs / "qemu.log",
         serve=serve,
@@ -67,10 +67,15 @@ def command_options(spec: GuestSpec, boot: Path, console: Path, command_line: st
     ]  # fmt: skip
 
 
-def arguments(command_line: str) -> str:
+def root_of(image: Path) -> str:
+    """The root's device in plain QEMU: the first disk, or its first partition."""
+    return "/dev/vda1" if image_files.place_of_root(image).offset else "/dev/vda"
+
+
+def arguments(command_line: str, root: str) -> str:
     """The menu's command line, with what names Xen's devices put right."""
     kept = [word for word in command_line.split() if not word.startswith(("root=", "console="))]
-    return " ".join(["root=/dev/vda", "console=ttyS0", *kept])
+    return " ".join([f"root={root}", "console=ttyS0", *kept])
 
 
 def boot_entry(image: Path, scratch: Path) -> menu_lst.Entry:
@@ -168,4 +173,6 @@ def disk_rules(disks: Sequence[Disk]) -> str:
     for letter, disk in zip("abcdefghijklmnopqrstuvwxyz", disks, strict=False):
         newer = "xvd" + disk.device.removeprefix("sd")
         lines.append(f'KERNEL=="vd{letter}", SYMLINK+="{disk.device} {newer}"\n')
+        if not disk.device[-1].isdigit():
+            lines.append(f'KERNEL=="vd{letter}[0-9]", SYMLINK+="{disk.device}%n {newer}%n"\n')
     return "".join(lines)

@@ -9,12 +9,13 @@ mount -t tmpfs -o mode=755 run /run
 while read -r module; do insmod "/modules/$module"; done </modules/order
 mkdir -p /run/udev/rules.d /root
 cp /disks.rules /run/udev/rules.d/90-ami-factory.rules
+root=$(sed 's/.*\broot=\([^ ]*\).*/\1/' /proc/cmdline)
 tries=100
-while [ ! -b /dev/vda ] && [ "$tries" -gt 0 ]; do
+while [ ! -b "$root" ] && [ "$tries" -gt 0 ]; do
     usleep 50000
     tries=$((tries - 1))
 done
-mount -o ro /dev/vda /root || { echo "ami-factory: cannot mount the root file system"; poweroff -f; }
+mount -o ro "$root" /root || { echo "ami-factory: cannot mount the root file system"; poweroff -f; }
 for each in proc sys dev run; do mount --move "/$each" "/root/$each"; done
 exec switch_root /root /sbin/init
 echo "ami-factory: the image has no /sbin/init"

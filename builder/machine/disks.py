@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from builder.catalog.instance_types import InstanceType
+from builder.catalog.instance_types import InstanceType, beside_a_disk
 from builder.errors import BuilderError
 from builder.host import process
 from builder.machine.guest import Disk
@@ -134,16 +134,17 @@ def blank(cache: Path, kind: str, size_gb: int) -> Path:
     return path
 
 
-def instance_disks(cache: Path, kind: InstanceType, *, hvm: str = "") -> tuple[Disk, ...]:
-    """The disks that an instance of a type has besides its root, new. A paravirtual one has those with a stable name;
-    an HVM guest, whose name `hvm` is, has all of them, and knows NVMe disks by their serial numbers."""
+def instance_disks(cache: Path, kind: InstanceType, *, hvm: str = "", partitioned: bool = False) -> tuple[Disk, ...]:
+    """The disks that an instance of a type has besides its root, new. A paravirtual one has those with a stable name,
+    beside a root disk if that is `partitioned`; an HVM guest, whose name `hvm` is, has all of them, and knows NVMe
+    disks by their serial numbers."""
     return tuple(
         Disk(
             device=each.device or each.virtual,
             base=blank(cache, "swap" if each.virtual == "swap" else "ext3" if each.formatted else "none", each.size_gb),
             serial=store_serial(hvm, number) if hvm else "",
         )
-        for number, each in enumerate(kind.disks)
+        for number, each in enumerate(beside_a_disk(kind.disks) if partitioned else kind.disks)
         if each.device or hvm
     )
 

@@ -219,7 +219,7 @@ def _metadata(course: _Course) -> metadata.Metadata:
         "meta-data/hostname": f"{classic_name(course.address)}.ec2.internal",
         "meta-data/public-keys/0/openssh-key": key,
         "meta-data/block-device-mapping/ami": subject.root_device,
-        "meta-data/block-device-mapping/root": f"/dev/{subject.root_device}",
+        "meta-data/block-device-mapping/root": f"/dev/{subject.root_partition}",
     }
     return metadata.Metadata(
         values={path: value.encode() for path, value in values.items()}, token_required=subject.token_required

@@ -60,6 +60,11 @@ class Subject:
     hvm: HvmSubject | None = None
     """None for a paravirtual image."""
 
+    @property
+    def root_partition(self) -> str:
+        """What the metadata service calls the root of a paravirtual guest: sda1, if the image has partitions too."""
+        return self.root_device + ("" if self.hvm or self.root_device[-1].isdigit() else "1")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:

@@ -6,7 +6,7 @@ from typing import Any
 from builder.catalog.dates import parse_days
 from builder.catalog.regions import region
 from builder.errors import RecipeError
-from builder.formats.block_devices import EBS_ROOT_DEVICE, ROOT_DEVICE, bundle_mapping, register_mappings
+from builder.formats.block_devices import EBS_ROOT_DEVICE, bundle_mapping, register_mappings, root_device
 from builder.plan.request import Request
 from builder.plan.step import Step
 from builder.recipe.aws import Publish
@@ -27,7 +27,7 @@ def bundle_spec(request: Request) -> BundleSpec:
         architecture=request.variant.architecture,
         kernel_id=request.aki,
         ramdisk_id="",
-        block_device_mapping=bundle_mapping(request.disks),
+        block_device_mapping=bundle_mapping(request.disks, partitioned=request.partitioned),
         compression=request.recipe.bundle.compression,
         user_certificate=request.target.user_certificate,
         ec2_certificate=request.target.ec2_certificate,
@@ -70,7 +70,7 @@ def register_spec(request: Request, upload_key: str) -> RegisterSpec:
         virtualization="paravirtual",
         kernel_id=request.aki,
         ramdisk_id="",
-        root_device_name=ROOT_DEVICE,
+        root_device_name=root_device(partitioned=request.partitioned),
         block_device_mappings=register_mappings(request.disks),
     )
     rules.refuse(spec)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from builder.catalog.instance_types import Disk, instance_type
-from builder.catalog.kernels import Kernel
+from builder.catalog.instance_types import Disk, beside_a_disk, instance_type
+from builder.catalog.kernels import PARTITIONED_LOADER, Kernel
 from builder.lock import ArchitectureLock, Lock
 from builder.plan.step import Variant
 from builder.recipe.model import Recipe
@@ -90,7 +90,8 @@ class Request:
 
     @property
     def instance_disks(self) -> tuple[Disk, ...]:
-        return instance_type(self.variant.instance_type).disks
+        disks = instance_type(self.variant.instance_type).disks
+        return beside_a_disk(disks) if self.partitioned else disks
 
     @property
     def identity(self) -> uuid.UUID:
@@ -115,13 +116,23 @@ class Request:
         return self.variant.virtualization == "hvm"
 
     @property
+    def partitioned(self) -> bool:
+        """A paravirtual image that is a disk with an MBR; those of hvm have partitions anyway."""
+        return not self.hvm and self.recipe.image.partitioned
+
+    @property
+    def loader(self) -> str:
+        """Which PV-GRUB boots it; "" of hvm."""
+        return "" if self.hvm else PARTITIONED_LOADER if self.partitioned else self.kernel.pv.loader
+
+    @property
     def modules(self) -> tuple[str, ...]:
         """What the initrd must hold."""
         return self.kernel.hvm.modules if self.hvm else self.kernel.modules
 
     @property
     def aki(self) -> str:
-        return self.kernel.aki_in(self.variant.region, self.variant.architecture)
+        return self.kernel.aki_in(self.variant.region, self.variant.architecture, partitioned=self.partitioned)
 
     @property
     def unsupported(self) -> str:

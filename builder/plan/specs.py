@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from builder.catalog.kernels import PARTITIONED_ROOT
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
@@ -171,7 +172,7 @@ def _boot(request: Request) -> BootSpec:
         root_device=f"/dev/{pv.disks}a1",
         command_line=pv.command_line,  # The stage puts root= before it.
         menu=pv.menu,
-        grub_root=pv.grub_root,
+        grub_root=PARTITIONED_ROOT if request.partitioned else pv.grub_root,
         title=title,
     )
 
@@ -196,6 +197,7 @@ def image_spec(request: Request) -> ImageSpec:
         source_epoch=request.epoch,
         definition=request.made.image,
         disk=_disk(request) if request.hvm else None,
+        mbr=uuid.uuid5(identity, "MBR").hex[:8] if request.partitioned else "",
     )
 
 
@@ -225,6 +227,7 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
         features=request.kernel.features(filesystem, request.variant.virtualization),
         pv_note=request.unsupported,
         disk=DiskWanted(boot_mode=request.boot_mode, root=str(request.identity)) if request.hvm else None,
+        mbr=request.partitioned,
     )
 
 
@@ -237,7 +240,7 @@ def boot_spec(request: Request) -> ProofSpec | None:
         level=level,
         architecture=request.variant.architecture,
         instance_type=request.variant.instance_type,
-        loader="" if request.hvm else request.kernel.pv.loader,
+        loader=request.loader,
         authorized_keys=request.recipe.ssh.authorized_keys,
         metadata_key=request.recipe.ssh.metadata_key,
         **(_firmware(request) if request.hvm else {}),

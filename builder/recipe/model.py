@@ -103,6 +103,11 @@ class Image(Table):
     free: Size = Field("256MiB", description='Space to leave free when size is "auto".')
     filesystem: Literal["ext3", "ext4"] = Field("ext4", description="File system of the root.")
     label: Label = Field("root", description="Its label.")
+    partitioned: bool = Field(
+        False,
+        description="Of pv: a disk with an MBR whose first partition is the root, for the hd00 kernels of PV-GRUB, "
+        "rather than a file system without one. Images of hvm have partitions anyway.",
+    )
 
 
 BootLevel = Literal["none", "direct", "login", "full"]

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from builder.errors import BuilderError
 from builder.formats.blocks import BLOCK_SIZE, ZERO, block_digests, parse_blocks
+from builder.machine import image_files
 from builder.stages.image.spec import ImageSpec
+from builder.stages.verify.mbr_rules import read_partitions
 from tests.support.layers import EPOCH, directory, file, noise, varied_tree, write_layer
 
 pytestmark = pytest.mark.host
@@ -62,6 +65,26 @@ def test_equal_bytes_elsewhere_later_and_as_another_user(
     assert checked.returncode == 0, checked.stdout
     assert images[0].stat().st_size == first["size"] == (spec.size or first["size"])
     assert images[0].stat().st_blocks * 512 < first["used"] + 2 * MIB
+
+
+def test_a_disk_with_an_mbr(stage: Stage, trees: Path, tmp_path: Path) -> None:
+    """The same file system a MiB further on, of the same bytes each time, in which files are found by their paths."""
+    layers = [write_layer(trees / "packages", "packages", varied_tree())]
+    plain = stage("image.run", SPEC, place=trees / "plain", inputs=layers)
+    spec = replace(SPEC, mbr="d35af4d4")
+    made = [stage("image.run", spec, place=trees / name, inputs=layers) for name in ("first", "second")]
+    assert made[0] == made[1]
+    assert {**made[0], "size": 0, "digests": {}} == {**plain, "size": 0, "digests": {}} | {"zero_blocks": ANY}
+    assert made[0]["size"] == plain["size"] + MIB
+    image, without = (trees / name / "output/disk.raw" for name in ("first", "plain"))
+    same = ["cmp", "--ignore-initial", f"{MIB}:0", image, without]
+    assert subprocess.run(same, check=False).returncode == 0
+    (root,) = read_partitions(image)
+    place = image_files.place_of_root(image)
+    assert (place.offset, place.size) == (root.offset, root.size) == (MIB, plain["size"])
+    assert image_files.place_of_root(without).offset == 0
+    data = [image_files.require(each, "/etc/passwd", tmp_path) for each in (image, without)]
+    assert data[0] == data[1]
 
 
 def debugfs(image: Path, request: str) -> str:

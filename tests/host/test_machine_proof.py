@@ -69,6 +69,21 @@ def test_the_quickstart_holds(bench: Bench, level: str, more: list[str]) -> None
     assert list((bench.path / "cache/ami-factory/machine/run").iterdir()) == []
 
 
+@pytest.mark.parametrize(("level", "more"), [("login", ["hypervisor"]), ("direct", [])])
+def test_a_paravirtual_image_with_partitions(bench: Bench, level: str, more: list[str]) -> None:
+    """Through the hd00 loader, from a recipe and from an image; its ephemeral disks are beside the root's."""
+    text = bench.recipe.read_text()
+    own = bench.recipe.with_name("partitioned.toml")
+    own.write_text(text.replace("[distribution]", "[image]\npartitioned = true\n\n[distribution]", 1))
+    found = bench.run("build", own, "--until", "image").stdout.split()[0]
+    for what in (own, Path(found) / "disk.raw") if level == "direct" else (own,):
+        proof, code = proved(bench, what, level, "--instance-type", "m1.small")
+        assert (proof["reasons"], proof["holds"], code) == ([], True, 0)
+        checks = {each["id"] for each in proof["checks"]}
+        expected = {*COMMON, *more, "swap /dev/xvdc"} - {"swap /dev/xvda3"}
+        assert checks == expected - ({"key author@desk"} if what.suffix == ".raw" else set())
+
+
 def test_an_hvm_image_holds_with_either_firmware(bench: Bench) -> None:
     """On a type with a disk of the instance store, which the guest makes a file system on."""
     chosen = ("--virtualization", "hvm", "--instance-type", "m5d.large")

@@ -118,6 +118,7 @@ def test_a_partitioned_image(desk: Desk, downloads: Path) -> None:
     spec = spec_of(record_of(desk, KernelId="aki-499ccb20"), downloads)
     assert (spec.loader, spec.disks[0].device) == ("pv-grub-hd00", "sda")
     assert root_disk("/dev/sda1", "pv-grub-hd0") == "sda1"
+    assert root_disk("/dev/sda", "pv-grub-hd00") == "sda"
 
 
 def test_an_image_without_a_kernel_image_of_its_own(desk: Desk, downloads: Path) -> None:

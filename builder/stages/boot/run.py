@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from builder.catalog.instance_types import instance_type
+from builder.catalog.kernels import PARTITIONED_LOADER
 from builder.errors import BuilderError
+from builder.formats.block_devices import root_device
 from builder.machine.disks import instance_disks
 from builder.machine.proof import INSTANCE, prove
 from builder.machine.subject import Level, Proof, Subject, guest_memory, hvm_subject
@@ -45,15 +47,15 @@ def run(spec: ProofSpec, context: StageContext) -> Result:
 def subject(spec: ProofSpec, *, image: Path, cache: Path, memory_mib: int = 512) -> Subject:
     """What is booted for a spec. RecipeError when the instance type cannot start it."""
     kind = instance_type(spec.instance_type)
-    hvm = None
+    hvm, partitioned = None, spec.loader == PARTITIONED_LOADER
     if spec.virtualization == "hvm":
         hvm = hvm_subject(kind, boot_mode=spec.boot_mode, volume=volume_bytes(image, spec.volume_size))
     return Subject(
         image=image,
         architecture=spec.architecture,
         instance_type=spec.instance_type,
-        disks=instance_disks(cache, kind, hvm=INSTANCE if hvm else ""),
-        root_device="xvda" if hvm else "sda1",
+        disks=instance_disks(cache, kind, hvm=INSTANCE if hvm else "", partitioned=partitioned),
+        root_device="xvda" if hvm else root_device(partitioned=partitioned).removeprefix("/dev/"),
         loader=spec.loader,
         memory_mib=guest_memory(kind, memory_mib),
         injected=spec.authorized_keys,

@@ -13,6 +13,7 @@ from builder.host.ext_image import Place
 from builder.host.ext_size import MIB, Usage, inode_count, measure, size_for
 from builder.host.layers import root_tree
 from builder.stages.contract import Result, StageContext
+from builder.stages.image import mbr
 from builder.stages.image.disk import OVERHEAD, Layout, lay_out, size_of_disk, write_around
 from builder.stages.image.grub import Loader, make_loader
 from builder.stages.image.spec import DiskSpec, ImageSpec
@@ -31,14 +32,14 @@ def run(spec: ImageSpec, context: StageContext) -> Result:
     with root_tree(context, writable=False) as tree:
         usage = measure(tree.path)
         layout = _layout(spec, spec.disk, usage) if spec.disk else None
-        size = layout.size if layout else spec.size or size_for(usage, spec.free, spec.inode_size)
-        if layout is None:
-            _require_size(spec, size)
-        place = layout.place(image) if layout else Place(file=image)
+        size = layout.size if layout else _image_size(spec, usage)
+        place = layout.place(image) if layout else mbr.place(image, size) if spec.mbr else Place(file=image)
         with image.open("wb") as file:
             file.truncate(size)
         _make_file_system(spec, usage, place, tree.path)
     counts = ext_image.counts(place)
+    if spec.mbr:
+        mbr.write_table(image, spec.mbr)
     if spec.disk and layout and loader:
         write_around(spec.disk, layout, loader, image, spec.source_epoch)
     digests = _write_blocks(image, context)
@@ -64,12 +65,15 @@ def _layout(spec: ImageSpec, disk: DiskSpec, usage: Usage) -> Layout:
     )
 
 
-def _require_size(spec: ImageSpec, size: int) -> None:
+def _image_size(spec: ImageSpec, usage: Usage) -> int:
+    """Of an image for the instance store. BuilderError when EC2 would not take it."""
+    size = spec.size or size_for(usage, spec.free, spec.inode_size) + (mbr.OVERHEAD if spec.mbr else 0)
     if size > LARGEST:
         raise BuilderError(
             f"the image would be {_mib(size)}, and EC2 allows 10GiB for an instance-store root",
             hint="make image.size smaller" if spec.size else "make image.free smaller, or install less",
         )
+    return size
 
 
 def _make_file_system(spec: ImageSpec, usage: Usage, place: Place, tree: Path) -> None:

@@ -43,4 +43,7 @@ class ImageSpec:
     definition: str = ""
     """Digest of the stage's own mke2fs.conf (builder/stages/data.py)."""
     disk: DiskSpec | None = later(None)
-    """None: the file system is the whole image, as PV-GRUB hd0 and the instance store have it."""
+    """None: the file system is the whole image, as PV-GRUB hd0 and the instance store have it, unless `mbr`."""
+    mbr: str = later("")
+    """Eight hex digits, the signature of a disk with an MBR whose only partition the file system is, as PV-GRUB hd00
+    has it; "" for none."""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from builder.formats import grub_cfg, menu_lst
+from builder.formats.mbr import Partition
 from builder.host import process
 from builder.host.ext_image import Place
 from builder.stages.verify.disk_facts import DiskFacts
@@ -46,7 +47,9 @@ class Facts:
     """All of /etc and what it refers to, by path; `find` follows links."""
     modules_builtin: str = ""
     disk: DiskFacts | None = None
-    """None when the image is one file system."""
+    """None when the image is one file system, or PV-GRUB's disk."""
+    partitions: tuple[Partition, ...] = ()
+    """Of PV-GRUB's disk, the root first."""
 
     def find(self, path: str) -> File | None:
         """What the guest finds at `path`: a link is followed as far as it leads to files that were read."""
@@ -72,7 +75,14 @@ def check_filesystem(image: Path, offset: int = 0) -> str:
 
 
 def read_facts(
-    handle: Any, device: str, *, menu: str, complaints: str, scratch: Path, disk: DiskFacts | None = None
+    handle: Any,
+    device: str,
+    *,
+    menu: str,
+    complaints: str,
+    scratch: Path,
+    disk: DiskFacts | None = None,
+    partitions: tuple[Partition, ...] = (),
 ) -> Facts:
     """Read a file system of a launched guestfs handle. Every call costs: /etc comes as one tar."""
     superblock = handle.tune2fs_l(device)
@@ -99,6 +109,7 @@ def read_facts(
         files=files,
         modules_builtin=b"\n".join(builtin).decode(errors="replace"),
         disk=disk,
+        partitions=partitions,
     )
 
 

@@ -12,7 +12,7 @@ from builder.errors import BuilderError
 from builder.formats import bzimage, grub_cfg, initrd, menu_lst
 from builder.formats.fstab import parse_fstab
 from builder.host import zstd
-from builder.stages.verify import disk_rules
+from builder.stages.verify import disk_rules, mbr_rules
 from builder.stages.verify.facts import Facts, homes
 from builder.stages.verify.spec import VerifySpec
 
@@ -49,7 +49,7 @@ Rule = Callable[[VerifySpec, Facts], Iterator[Wrong]]
 
 def rules_for(spec: VerifySpec) -> dict[str, Rule]:
     """The rules that an image is held against, by their ids."""
-    return RULES if spec.disk is None else {**RULES, **disk_rules.RULES}
+    return {**RULES, **(disk_rules.RULES if spec.disk else mbr_rules.RULES if spec.mbr else {})}
 
 
 def judge(spec: VerifySpec, facts: Facts) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from builder.host import appliance
 from builder.stages.contract import Result, StageContext
 from builder.stages.verify.disk_facts import read_disk, with_esp
 from builder.stages.verify.facts import Facts, check_filesystem, read_facts
+from builder.stages.verify.mbr_rules import read_partitions
 from builder.stages.verify.rules import Finding, judge, rules_for
 from builder.stages.verify.spec import VerifySpec
 
@@ -17,7 +18,7 @@ def run(spec: VerifySpec, context: StageContext) -> Result:
     """Write `report.json`. BuilderError with every finding if one of them is an error."""
     image = context.input("image").path / "disk.raw"
     cache = context.surroundings.cache / "appliance"
-    facts = look(image, menu=spec.menu, partitioned=spec.disk is not None, cache=cache, scratch=context.scratch)
+    facts = look(image, spec, cache=cache, scratch=context.scratch)
     findings = judge(spec, facts)
     report = {"findings": to_plain(findings), "checks": held(spec, findings)}
     (context.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -30,10 +31,11 @@ def run(spec: VerifySpec, context: StageContext) -> Result:
     return report
 
 
-def look(image: Path, *, menu: str, partitioned: bool, cache: Path, scratch: Path) -> Facts:
+def look(image: Path, spec: VerifySpec, *, cache: Path, scratch: Path) -> Facts:
     """All that the rules ask of an image. BuilderError for a disk on which no root can be found to look into."""
-    disk = read_disk(image) if partitioned else None
-    root = disk.root if disk else None
+    partitions = read_partitions(image) if spec.mbr else ()
+    disk = read_disk(image) if spec.disk else None
+    root = disk.root if disk else next(iter(partitions), None)
     if disk and not root:
         raise BuilderError(
             f"there are no partitions to look into: {disk.problem or 'none is a root'}",
@@ -43,7 +45,15 @@ def look(image: Path, *, menu: str, partitioned: bool, cache: Path, scratch: Pat
     with appliance.opened([image], cache=cache, scratch=scratch) as handle:
         disk = with_esp(disk, handle, "/dev/sda") if disk else None
         device = f"/dev/sda{root.number}" if root else "/dev/sda"
-        return read_facts(handle, device, menu=menu, complaints=complaints, scratch=scratch, disk=disk)
+        return read_facts(
+            handle,
+            device,
+            menu=spec.menu,
+            complaints=complaints,
+            scratch=scratch,
+            disk=disk,
+            partitions=partitions,
+        )
 
 
 def held(spec: VerifySpec, findings: tuple[Finding, ...]) -> list[str]:

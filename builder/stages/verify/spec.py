@@ -39,4 +39,6 @@ class VerifySpec:
     pv_note: str = ""
     """Why this kernel cannot boot paravirtual, when that is known (32-bit, Linux 5.9 or newer): a warning."""
     disk: DiskWanted | None = later(None)
-    """None: the image is one file system, which PV-GRUB boots."""
+    """None: PV-GRUB boots the image, which is one file system unless `mbr`."""
+    mbr: bool = later(False)
+    """The image is a disk with an MBR whose only partition is the root."""

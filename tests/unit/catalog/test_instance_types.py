@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from builder.catalog import instance_types
-from builder.catalog.instance_types import Disk, InstanceType, instance_type, nearest
+from builder.catalog.instance_types import Disk, InstanceType, beside_a_disk, instance_type, nearest
 from builder.catalog.refresh import records, snapshot
 from builder.errors import Exit, RecipeError
 
@@ -109,3 +109,15 @@ def test_refresh(tmp_path: Path) -> None:
     for document in ({"InstanceTypes": [record]}, {"x1.test": record}):
         plain = json.dumps(document).encode()
         assert snapshot(records(plain), "here") == snapshot(records(gzip.compress(plain)), "here") == text
+
+
+def test_disks_beside_a_root_disk() -> None:
+    """Its own partitions have the names that begin with sda; no two disks of any type share one."""
+    assert beside_a_disk(instance_type("m1.small").disks) == (
+        hdd("ephemeral0", "sdb", 160, formatted=True), hdd("swap", "sdc", 1, formatted=True)
+    )  # fmt: skip
+    assert beside_a_disk(instance_type("m1.xlarge").disks) == instance_type("m1.xlarge").disks
+    for name in instance_types.names():
+        devices = [each.device for each in beside_a_disk(instance_type(name).disks) if each.device]
+        assert len(devices) == len(set(devices))
+        assert not [each for each in devices if each.startswith("sda")]

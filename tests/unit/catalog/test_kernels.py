@@ -4,6 +4,7 @@ import pytest
 
 from builder.catalog.kernels import Kernel, kernel_names, load_kernel
 from builder.errors import RecipeError
+from builder.region.ec2 import kernels as region_kernels
 
 KERNELS = Path(__file__).parents[3] / "kernels"
 GOOD = 'initrd = "dracut"\nmodules = ["ext4"]\n[packages]\nx86_64 = ["kernel-core"]\n'
@@ -22,6 +23,7 @@ def test_ours(name: str) -> None:
     assert {"xen-blkfront", "ext4"} <= set(kernel.modules)
     for architecture in kernel.packages:
         assert kernel.aki_in("local", architecture).startswith("aki-")
+        assert set(kernel.aki_partitioned[architecture]) <= set(kernel.aki[architecture])
     for filesystem in ("ext3", "ext4"):
         assert "^64bit" in kernel.features(filesystem).split(",")
 
@@ -42,11 +44,22 @@ def test_unknown_name() -> None:
     assert "is not a file" in refused(KERNELS, "../recipes/quickstart").brief
 
 
+def test_kernel_images_for_partitions_are_the_local_regions() -> None:
+    """The region knows by its id what a kernel image is for."""
+    kernel = load_kernel(KERNELS, "quickstart")
+    for architecture in ("x86_64", "i386"):
+        for partitioned, loader in ((False, "pv-grub-hd0"), (True, "pv-grub-hd00")):
+            found = kernel.aki_in("local", architecture, partitioned=partitioned)
+            assert (region_kernels.loader(found), region_kernels.PV_GRUB[found]) == (loader, architecture)
+
+
 def test_no_aki() -> None:
     with pytest.raises(RecipeError) as caught:
         load_kernel(KERNELS, "quickstart").aki_in("eu-south-2", "x86_64")
     assert caught.value.brief == "kernels/quickstart.toml: aki.x86_64: no kernel image (AKI) for eu-south-2"
     assert "us-east-1" in caught.value.hint
+    with pytest.raises(RecipeError, match=r"aki_partitioned\.x86_64: no kernel image"):
+        load_kernel(KERNELS, "quickstart").aki_in("eu-central-1", "x86_64", partitioned=True)
     with pytest.raises(RecipeError, match=r"aki\.i386: no kernel image"):
         load_kernel(KERNELS, "fedora").aki_in("us-east-1", "i386")
 

@@ -136,6 +136,40 @@ def test_the_boot_proof_is_a_gate_and_renames_nothing() -> None:
     }
 
 
+def test_a_paravirtual_image_with_partitions() -> None:
+    """Its loader, its menu, its kernel image and the places of all disks follow; what is shared before stays."""
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe
+    image = recipe.image.model_copy(update={"partitioned": True})
+    plain = {each.label: each for each in planned(ready).chain(planned(ready).variants[0].name)}
+    plan = planned(ready, recipe=recipe.model_copy(update={"image": image}))
+    steps = {each.label: each for each in plan.chain(plan.variants[0].name)}
+    assert {name for name, each in steps.items() if each.key == plain[name].key} == {"repository", "packages", "kernel"}
+    assert steps["configure"].spec["boot"] == {**plain["configure"].spec["boot"], "grub_root": "(hd0,0)"}
+    assert [line.split()[:2] for line in steps["configure"].spec["fstab"].splitlines()[1:]] == [
+        ["/dev/xvda1", "/"], ["/dev/xvdb", "/mnt"], ["/dev/xvdc", "none"]
+    ]  # fmt: skip
+    signature = steps["image"].spec["mbr"]
+    assert steps["image"].spec == {**plain["image"].spec, "mbr": signature}
+    assert len(bytes.fromhex(signature)) == 4
+    assert steps["verify"].spec["mbr"] is True
+    assert steps["boot"].spec == {**plain["boot"].spec, "loader": "pv-grub-hd00"}
+    assert steps["bundle"].spec["block_device_mapping"] == [
+        ["ami", "sda"], ["ephemeral0", "sdb"], ["root", "/dev/sda1"], ["swap", "sdc"]
+    ]  # fmt: skip
+    registered = steps["register"].spec
+    assert (registered["root_device_name"], registered["kernel_id"]) == ("/dev/sda", "aki-499ccb20")
+    assert registered["block_device_mappings"] == [["/dev/sdb", "ephemeral0"]]
+
+
+def test_partitions_change_nothing_of_an_hvm_image() -> None:
+    ready = prepared("quickstart")
+    recipe = ready.loaded.recipe.model_copy(update={"virtualization": ("hvm",), "instance_types": ("t3.micro",)})
+    image = recipe.image.model_copy(update={"partitioned": True})
+    plans = [planned(ready, recipe=each) for each in (recipe, recipe.model_copy(update={"image": image}))]
+    assert plans[0].steps == plans[1].steps
+
+
 def test_an_hvm_image_is_booted_as_it_is_registered() -> None:
     """With the firmware, the volume and the metadata service of its AMI."""
     ready = prepared("quickstart")
