@@ -90,8 +90,9 @@ def _known_kernels() -> list[KernelImage]:
     directory = kernels_directory()
     return [
         KernelImage(id=image, region=region, architecture=architecture)
-        for name in kernel_names(directory)
-        for architecture, images in load_kernel(directory, name).aki.items()
+        for kernel in (load_kernel(directory, name) for name in kernel_names(directory))
+        for table in (kernel.aki, kernel.aki_partitioned)
+        for architecture, images in table.items()
         for region, image in images.items()
     ]
 

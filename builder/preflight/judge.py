@@ -29,6 +29,7 @@ _IDS: Mapping[type[q.Question], str] = {
     q.EncryptedAnyway: "key",
     q.PairFits: "certificate",
 }
+_PV_GRUB = re.compile(r"pv-grub-(hd00?)[_.]")
 # What the build itself will ask for: if that cannot be answered now, it cannot be done then.
 _VITAL = (q.WhoAsks, q.BucketFit, q.NameFree, q.KernelThere, q.BlocksReached, q.PairFits)
 
@@ -238,6 +239,14 @@ def _kernel(asked: Asked) -> Finding:
         return _error(
             f"the kernel image {image.id} is for {image.architecture}, and the AMI for {question.architecture}",
             "correct its id in kernels/*.toml",
+        )
+    loader = _PV_GRUB.search(image.location)
+    if loader is not None and (loader[1] == "hd00") != question.partitioned:
+        which = ("without partitions", "with partitions")
+        return _error(
+            f"the kernel image {image.id} ({image.location}) boots images {which[loader[1] == 'hd00']}, and this one "
+            f"is {which[question.partitioned]}",
+            "correct its id in kernels/*.toml: [aki] is for images without, [aki_partitioned] for those with",
         )
     return _ok(f"the kernel image {image.id} is there ({image.location})")
 

@@ -108,6 +108,8 @@ class KernelThere(Question):
 
     image_id: str
     architecture: str
+    partitioned: bool = False
+    """The image has partitions: that of PV-GRUB for them is called hd00."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

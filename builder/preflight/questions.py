@@ -5,6 +5,7 @@ from typing import Any
 
 from builder.catalog import rights
 from builder.catalog.regions import LOCAL_REGIONS
+from builder.formats.block_devices import PARTITIONED_ROOT_DEVICE
 from builder.plan.step import Plan, Step
 from builder.preflight.question import (
     Allowed,
@@ -130,7 +131,8 @@ def _register(step: Step, place: Place, plan: Plan) -> Iterator[Question]:
     yield DryRun(operation="RegisterImage", request=_registering(step, plan), needed="registering the AMI")
     yield NameFree(name=spec["name"], step=step.key, key="register.name")
     for image_id in filter(None, (spec["kernel_id"], spec["ramdisk_id"])):
-        yield KernelThere(image_id=image_id, architecture=spec["architecture"], key="kernel")
+        partitioned = spec["root_device_name"] == PARTITIONED_ROOT_DEVICE
+        yield KernelThere(image_id=image_id, architecture=spec["architecture"], partitioned=partitioned, key="kernel")
     for each in plan.variants:
         if each.name in step.variants:
             yield TypeRuns(

@@ -144,7 +144,11 @@ def test_a_paravirtual_image_with_partitions() -> None:
     plain = {each.label: each for each in planned(ready).chain(planned(ready).variants[0].name)}
     plan = planned(ready, recipe=recipe.model_copy(update={"image": image}))
     steps = {each.label: each for each in plan.chain(plan.variants[0].name)}
-    assert {name for name, each in steps.items() if each.key == plain[name].key} == {"repository", "packages", "kernel"}
+    assert {name for name, each in steps.items() if each.key == plain[name].key} == {
+        "repository.quickstart",
+        "packages",
+        "kernel",
+    }
     assert steps["configure"].spec["boot"] == {**plain["configure"].spec["boot"], "grub_root": "(hd0,0)"}
     assert [line.split()[:2] for line in steps["configure"].spec["fstab"].splitlines()[1:]] == [
         ["/dev/xvda1", "/"], ["/dev/xvdb", "/mnt"], ["/dev/xvdc", "none"]

@@ -1,5 +1,6 @@
 """From answers to findings, each held as a whole."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,8 +76,15 @@ OTHER_TYPE = "no instance of t3.micro starts from this AMI: it takes arm64, not 
 OTHER_TYPE += "register.boot_mode is legacy-bios"
 
 
-def aki(architecture: str) -> KernelImage:
-    return KernelImage(id="aki-01234567", owner="o", type="kernel", location="pv.xml", architecture=architecture)
+HD00_FOR_HD0 = "the kernel image aki-01234567 (pv-grub-hd00_1.04-x86_64.gz) boots images with partitions, and this "
+HD00_FOR_HD0 += "one is without partitions"
+HD0_FOR_HD00 = "the kernel image aki-01234567 (pv-grub-hd0_1.04-x86_64.gz) boots images without partitions, and this "
+HD0_FOR_HD00 += "one is with partitions"
+OTHER_LOADER = "correct its id in kernels/*.toml: [aki] is for images without, [aki_partitioned] for those with"
+
+
+def aki(architecture: str, location: str = "pv.xml") -> KernelImage:
+    return KernelImage(id="aki-01234567", owner="o", type="kernel", location=location, architecture=architecture)
 
 
 CASES: list[tuple[q.Question, Any, str, Severity, str, str]] = [
@@ -132,6 +140,12 @@ CASES: list[tuple[q.Question, Any, str, Severity, str, str]] = [
      ERROR, "the kernel image aki-01234567 is for i386, and the AMI for x86_64", "correct its id in kernels/*.toml"),
     (KERNEL, aki("x86_64"), "kernel",
      OK, "the kernel image aki-01234567 is there (pv.xml)", ""),
+    (KERNEL, aki("x86_64", "pv-grub-hd00_1.04-x86_64.gz"), "kernel", ERROR,
+     HD00_FOR_HD0, OTHER_LOADER),
+    (replace(KERNEL, partitioned=True), aki("x86_64", "pv-grub-hd0_1.04-x86_64.gz"), "kernel", ERROR,
+     HD0_FOR_HD00, OTHER_LOADER),
+    (replace(KERNEL, partitioned=True), aki("x86_64", "pv-grub-hd00_1.04-x86_64.gz"), "kernel",
+     OK, "the kernel image aki-01234567 is there (pv-grub-hd00_1.04-x86_64.gz)", ""),
     (TYPE, OFFERED, "instance-type", OK, "t3.micro is offered, and can start hvm AMIs of x86_64", ""),
     (TYPE, kind(boot_modes=(), ena="", tpm=""), "instance-type", OK,
      "t3.micro is offered, and can start hvm AMIs of x86_64", ""),
