@@ -88,7 +88,7 @@ def boot(
         wanted = o.selection(instance_type, arch, virtualization, "")
         subjects = list(_subjects(factory, what, wanted, memory, firmware))
     for name, subject in subjects:
-        place = (logs or cache_directory() / "machine" / "proofs") / name
+        place = (logs or cache_directory() / "machine" / "proofs").absolute() / name  # QEMU runs elsewhere
         scratch = cache_directory() / "machine" / "run"
         scratch.mkdir(parents=True, exist_ok=True)
         if not (quiet or json):
