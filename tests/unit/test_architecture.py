@@ -66,8 +66,7 @@ MAY: dict[str, frozenset[str]] = {
     },
     # The classic commands: a command line of its own, beside cli.
     "classic": LOW | {"contract", "cloud", "bundles", "identity", "region", "factory", "cli"},
-    "fleet": ENGINE
-    | {"stages", "recipe", "lock", "observe", "prepared", "factory"},
+    "fleet": ENGINE | {"stages", "recipe", "lock", "observe", "prepared", "factory"},
 }
 # These start programs: the runner, and the region's launcher, which forks its daemon.
 STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
