@@ -38,6 +38,25 @@ class LockedPackage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPackage:
+    """A package that an image's own manager installs, pinned by its version; its archive may be without it one day."""
+
+    name: str
+    version: str
+    """As dpkg or rpm (EVR) writes it."""
+    architecture: str
+    """Their word: amd64, all, x86_64, noarch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A package that an image had when it came."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSource:
     """A dnf repository. Either `input` names the step that made it, or one of the addresses is set."""
 
