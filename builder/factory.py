@@ -89,7 +89,9 @@ class Factory:
         from builder.execute import LocalExecutor
         from builder.resolve import resolve
 
-        endpoint = self.endpoint_url() if recipe.base is not None else None
+        # An image in the region is looked at there; packages need no region.
+        there = prepared.sources.base.startswith(("s3://", "ami-"))
+        endpoint = self.endpoint_url(start=True) if there else None
         with LocalExecutor(self.store, self._place(recipe, endpoint), jobs=self.options.jobs) as executor:
             resolver = self._resolver(executor, prepared.sources.base)
             fresh = resolve(

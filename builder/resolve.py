@@ -70,9 +70,20 @@ def _base(base: Base, architecture: str, kernel: Kernel, resolver: Resolver) -> 
     """An existing image, and what its own package manager adds."""
     pinned = resolver.pin(base, architecture)
     bare = BaseLock(
-        **{name: str(pinned[name]) for name in ("kind", "format", "pin", "region", "location")},
-        os="", release="", manager="", source_epoch=0, installed=(), packages=(), kernel_packages=(), hvm_packages=(),
-    )  # fmt: skip
+        kind=pinned["kind"],
+        format=pinned["format"],
+        pin=pinned["pin"],
+        region=pinned["region"],
+        location=pinned["location"],
+        os="",
+        release="",
+        manager="",
+        source_epoch=0,
+        installed=(),
+        packages=(),
+        kernel_packages=(),
+        hvm_packages=(),
+    )
     found = resolver.made(bare, architecture)
     if found["architecture"] != architecture:
         raise RecipeError(
@@ -97,8 +108,12 @@ def _base(base: Base, architecture: str, kernel: Kernel, resolver: Resolver) -> 
     )
     if wanted.packages or wanted.kernel_packages or wanted.hvm_packages:
         answer = resolver.guest(known, architecture, wanted)
-        groups = ("packages", "kernel_packages", "hvm_packages")
-        known = replace(known, **{name: tuple(GuestPackage(**each) for each in answer[name]) for name in groups})
+        known = replace(
+            known,
+            packages=tuple(GuestPackage(**each) for each in answer["packages"]),
+            kernel_packages=tuple(GuestPackage(**each) for each in answer["kernel_packages"]),
+            hvm_packages=tuple(GuestPackage(**each) for each in answer["hvm_packages"]),
+        )
     return ArchitectureLock(sources=(), packages=(), kernel_packages=(), base=known)
 
 
