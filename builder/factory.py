@@ -298,7 +298,7 @@ class Factory:
         )
 
     def _resolver(self, executor: "LocalExecutor", image: str) -> "Resolver":
-        from builder.resolve import Resolver
+        from builder.resolve import ImageResolver, Resolver
 
         state = state_directory()
 
@@ -331,9 +331,7 @@ class Factory:
 
         return Resolver(
             sources=apt,
-            pin=pin,
-            made=made,
-            guest=ask_guest,
+            image=ImageResolver(pin=pin, made=made, guest=ask_guest),
             make=lambda steps: executor.make(steps, self.listener),
             resolve=ask_dnf,
             signing_key=lambda: make_signing_key(state),

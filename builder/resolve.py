@@ -17,6 +17,18 @@ from builder.stages.values import GuestPackage, Installed, LockedPackage, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResolver:
+    """The effects that locking an existing image needs."""
+
+    pin: Callable[[Base, str], Mapping[str, Any]]
+    """(existing image, architecture) to what stages.base.spec.PinSpec promises."""
+    made: Callable[[BaseLock, str], Mapping[str, Any]]
+    """Makes sure that the image's root tree is in the store; what that step said of it."""
+    guest: Callable[[BaseLock, str, GuestResolveSpec], Mapping[str, Any]]
+    """Asks the image's own package manager."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """The effects that locking needs, given by whoever can run steps."""
 
@@ -26,14 +38,10 @@ class Resolver:
     """Makes sure that these steps' objects are in the store."""
     resolve: Callable[[ResolveSpec, tuple[tuple[str, Step], ...], Mapping[str, str]], Mapping[str, Any]]
     """Asks dnf: spec, (input name, step), key files by digest."""
-    pin: Callable[[Base, str], Mapping[str, Any]]
-    """(existing image, architecture) to what stages.base.spec.PinSpec promises."""
-    made: Callable[[BaseLock, str], Mapping[str, Any]]
-    """Makes sure that the image's root tree is in the store; what that step said of it."""
-    guest: Callable[[BaseLock, str, GuestResolveSpec], Mapping[str, Any]]
-    """Asks the image's own package manager."""
     signing_key: Callable[[], str]
     definition: Callable[[], str]
+    image: ImageResolver | None = None
+    """For a recipe that starts from an image."""
 
 
 def resolve(
@@ -49,7 +57,8 @@ def resolve(
     own = by_architecture or {}
     architectures: dict[str, ArchitectureLock] = {}
     if recipe.base is not None:
-        architectures = {name: _base(recipe.base, name, kernel, resolver) for name in recipe.architectures}
+        assert resolver.image is not None
+        architectures = {name: _base(recipe.base, name, kernel, resolver.image) for name in recipe.architectures}
         return Lock(recipe=recipe.name, asks=asks(recipe, kernel, keys, repacked, own), architectures=architectures)
     for architecture in recipe.architectures:
         kernel_names = kernel.packages.get(architecture)
@@ -66,7 +75,7 @@ def resolve(
     return Lock(recipe=recipe.name, asks=asked, architectures=architectures)
 
 
-def _base(base: Base, architecture: str, kernel: Kernel, resolver: Resolver) -> ArchitectureLock:
+def _base(base: Base, architecture: str, kernel: Kernel, resolver: ImageResolver) -> ArchitectureLock:
     """An existing image, and what its own package manager adds."""
     pinned = resolver.pin(base, architecture)
     bare = BaseLock(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from builder.errors import BuilderError
 from builder.formats import posix_acl
@@ -35,7 +35,7 @@ _KINDS = {
     tarfile.SYMTYPE: Kind.SYMLINK,
     tarfile.FIFOTYPE: Kind.FIFO,
 }
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
+_OPENERS: dict[str, Callable[[Path], Any]] = {
     "gzip": lambda path: gzip.open(path),  # noqa: SIM115
     "bzip2": BZ2File,
     "xz": lzma.LZMAFile,
