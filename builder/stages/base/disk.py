@@ -9,7 +9,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from builder.formats import qcow2
 from builder.formats.file_tree import FileTree
 from builder.formats.layer_tar import Kind
 from builder.host import appliance, process
+from builder.stages.base.inspect import find_mounts
 from builder.stages.base.tars import LARGEST, LeftOut, read_tar
 
 PATIENCE = 3600
 """Seconds that the appliance may take for any disk; and SLOW more for each GiB of it."""
 SLOW = 900
 _CHUNK = 1 << 20
-_HINT = "give an image of one Linux system, on a plain partition, on LVM, or on no partition at all"
-_FOREIGN = {"/boot/efi", "/efi", "/boot/esp"}
 
 
 def format_of(path: Path) -> str:
@@ -68,8 +67,7 @@ def read_disk(
     size = _size(path)
     packed = scratch / "disk.tar"
     with _appliance(path, kind, cache, scratch, PATIENCE + SLOW * (size >> 30)) as handle:
-        root = the_root(handle, str(path))
-        mounts, foreign = _mounts(handle, root)
+        mounts, notes = find_mounts(handle, str(path))
         for place, device in mounts:
             handle.mount_ro(device, place)
         with _received(packed) as pipe:
@@ -77,27 +75,7 @@ def read_disk(
     read_tar(packed, tree, left_out, scratch=scratch, what=str(path))
     for place, _ in mounts:
         _drop_lost_and_found(tree, place)
-    return foreign
-
-
-def the_root(handle: Any, what: str) -> str:
-    """The device that the one operating system's root is on."""
-    roots = list(handle.inspect_os())
-    if len(roots) > 1:
-        found = "\n".join(f"{root}: {handle.inspect_get_product_name(root)}" for root in sorted(roots))
-        raise BuilderError(f"{what}: there are {len(roots)} operating systems on it", detail=found, hint=_HINT)
-    if not roots:
-        kinds = sorted(set(handle.list_filesystems().values()))
-        if "crypto_LUKS" in kinds:
-            raise BuilderError(
-                f"{what}: the disk is encrypted (LUKS)", hint="decrypt it first: cryptsetup, then give the plain disk"
-            )
-        held = f"it holds {', '.join(kinds)}" if kinds else "it holds no file system"
-        raise BuilderError(f"{what}: no operating system was found on it: {held}", hint=_HINT)
-    kind = handle.inspect_get_type(roots[0])
-    if kind != "linux":
-        raise BuilderError(f"{what}: the operating system on it is {kind}", hint=_HINT)
-    return str(roots[0])
+    return notes
 
 
 @contextmanager
@@ -151,9 +129,10 @@ def _received(target: Path) -> Iterator[Path]:
             yield pipe
         finally:
             # Should nobody have opened it for writing, this lets the thread see the end of it.
-            with suppress(OSError):
-                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-            thread.join()
+            while thread.is_alive():
+                with suppress(OSError):
+                    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+                thread.join(0.05)
             pipe.unlink()
     except RuntimeError:
         if failed:
@@ -176,18 +155,6 @@ def _copy_sparse(source: int, sink: int) -> None:
                 view, at = view[written:], at + written
         position += len(data)
     os.ftruncate(sink, position)
-
-
-def _mounts(handle: Any, root: str) -> tuple[Sequence[tuple[str, str]], tuple[str, ...]]:
-    """What to mount where, outermost first, of what the system's fstab says and the disk has; and the notes."""
-    there = handle.list_filesystems()
-    found = handle.inspect_get_mountpoints(root)
-    notes = [f"{place}: not taken over: the boot loader's own, of the old disk" for place in found if place in _FOREIGN]
-    mounts = [(place, device) for place, device in found.items() if place not in _FOREIGN and device in there]
-    mounts.sort(key=lambda pair: (len(pair[0]), pair[0]))
-    if not mounts or mounts[0][0] != "/":
-        mounts.insert(0, ("/", root))
-    return mounts, tuple(notes)
 
 
 def _drop_lost_and_found(tree: FileTree, place: str) -> None:
