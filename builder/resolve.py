@@ -13,7 +13,7 @@ from builder.plan.step import Step
 from builder.recipe.model import Base, Recipe
 from builder.stages.guest.spec import GuestResolveSpec
 from builder.stages.packages.spec import ResolveSpec
-from builder.stages.values import GuestPackage, Installed, LockedPackage, SourcePackage
+from builder.stages.values import UNPINNED, GuestPackage, Installed, LockedPackage, SourcePackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,9 @@ def _base(base: Base, architecture: str, kernel: Kernel, resolver: ImageResolver
             kernel_packages=tuple(GuestPackage(**each) for each in answer["kernel_packages"]),
             hvm_packages=tuple(GuestPackage(**each) for each in answer["hvm_packages"]),
         )
-    return ArchitectureLock(sources=(), packages=(), kernel_packages=(), base=known)
+    unpinned = known.packages or known.kernel_packages or known.hvm_packages
+    notes = (UNPINNED.format(manager=known.manager),) if unpinned else ()
+    return ArchitectureLock(sources=(), packages=(), kernel_packages=(), notes=notes, base=known)
 
 
 def _resolve_one(

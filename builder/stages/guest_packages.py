@@ -15,10 +15,6 @@ from builder.host import tree_files
 from builder.host.sandbox import Bind, run_in_tree
 from builder.stages.values import GuestPackage
 
-NOTE = (
-    "packages by the image's own {manager}: the lock pins their versions, not their bytes; these are of the "
-    "repositories that the image is set up for, checked with the keys in it"
-)
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _NO_SERVICES = b"#!/bin/sh\nexit 101\n"  # policy-rc.d(8): no service is started by a package
 _TAIL = 1500

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+UNPINNED = (
+    "packages by the image's own {manager}: the lock pins their versions, not their bytes; these are of the "
+    "repositories that the image is set up for, checked with the keys in it"
+)
+"""What is said of every GuestPackage."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePackage:

@@ -9,7 +9,6 @@ from builder.stages.guest.spec import GuestResolveSpec
 
 def run(spec: GuestResolveSpec, context: StageContext) -> Result:
     """Each group on top of the one before."""
-    context.note(guest_packages.NOTE.format(manager=spec.manager))
     with root_tree(context, writable=True) as tree:
         return {
             group: to_plain(

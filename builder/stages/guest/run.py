@@ -8,7 +8,6 @@ from builder.stages.guest.spec import GuestSpec
 
 def run(spec: GuestSpec, context: StageContext) -> Result:
     """Install exactly the lock, and write `layer.tar`."""
-    context.note(guest_packages.NOTE.format(manager=spec.manager))
     with root_tree(context, writable=True) as tree:
         guest_packages.install(tree.path, spec.manager, spec.packages, scratch=context.scratch, epoch=spec.source_epoch)
     assert tree.upper is not None
