@@ -144,7 +144,20 @@ def _sources(
         links=overlay_links(loaded),
         paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
         keys=keys,
+        base=_base(loaded),
     )
+
+
+def _base(loaded: Loaded) -> str:
+    """Where the recipe's image is; whether it is there is asked when it is needed. Its layer may be in the store."""
+    if loaded.recipe.base is None:
+        return ""
+    image = loaded.recipe.base.image
+    if image.startswith(("s3://", "ami-")):
+        return image
+    if image.startswith(("/", "~")):
+        return str(Path(image).expanduser())
+    return str(find_source(loaded, image, f"{loaded.path}: base.image").absolute())
 
 
 def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:

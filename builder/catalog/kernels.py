@@ -16,6 +16,8 @@ KernelName = Annotated[
 ]
 Aki = Annotated[str, text(r"^aki-[0-9a-f]{8}([0-9a-f]{9})?$", "the id of a kernel image, such as aki-919dcaf8")]
 Architecture = Literal["x86_64", "i386"]
+INSIDE = "inside"
+"""The kernel that boots an existing image with what is in it already."""
 
 
 class Pv(Table):
@@ -54,7 +56,7 @@ class Kernel(Table):
 
     name: str
     description: str = ""
-    initrd: Literal["initramfs-tools", "dracut"]
+    initrd: Literal["initramfs-tools", "dracut", "inside"]
     modules: tuple[str, ...]
     packages: dict[Architecture, tuple[str, ...]]
     pv: Pv = Pv()

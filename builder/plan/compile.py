@@ -7,7 +7,7 @@ from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type,
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.formats.toml import printable
-from builder.lock import Lock
+from builder.lock import BaseLock, Lock
 from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
 from builder.plan.request import Made, Request, Sources, Target
@@ -177,15 +177,35 @@ def _shared_tree(request: Request, layers: Layers) -> Iterator[Step]:
     keys = request.sources.keys.values()
     gpg_keys = tuple((digest, request.sources.paths[digest]) for digest in keys)
 
-    packages = step("packages", specs.packages_spec(request), inputs=repositories, sources=gpg_keys)
-    yield packages
-    layers.append(("packages", packages))
+    if request.locked.base is not None:
+        yield from _base(request, request.locked.base, layers)
+    else:
+        packages = step("packages", specs.packages_spec(request), inputs=repositories, sources=gpg_keys)
+        yield packages
+        layers.append(("packages", packages))
     yield from _files(request, layers)
     yield from _scripts(request, layers, "packages")
     kernel = step("kernel", specs.kernel_spec(request), inputs=(*repositories, *layers), sources=gpg_keys)
     yield kernel
     layers.append(("kernel", kernel))
     yield from _scripts(request, layers, "kernel")
+
+
+def _base(request: Request, locked: BaseLock, layers: Layers) -> Iterator[Step]:
+    """An existing image, and what its own package manager adds."""
+    base = base_step(locked, request.variant.architecture, request.sources.base)
+    yield base
+    layers.append(("base", base))
+    spec = specs.guest_spec(request, locked)
+    if spec is not None:
+        guest = step("guest", spec, inputs=layers)
+        yield guest
+        layers.append(("guest", guest))
+
+
+def base_step(locked: BaseLock, architecture: str, place: str) -> Step:
+    """The root tree of an existing image; `place` is where the recipe says that it is."""
+    return step("base", specs.base_spec(locked, architecture), sources=((locked.pin, locked.location or place),))
 
 
 def _files(request: Request, layers: Layers) -> Iterator[Step]:

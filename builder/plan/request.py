@@ -33,6 +33,8 @@ class Sources:
     """SHA-256 to path, of files and GPG keys."""
     keys: Mapping[str, str]
     """GPG key file, as the recipe names it, to SHA-256."""
+    base: str = ""
+    """Where the recipe's existing image is: a path, an address in S3, or the id of an AMI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,13 @@ from typing import Any
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
+from builder.lock import BaseLock
 from builder.plan.repositories import package_sources
 from builder.plan.request import IDENTITY, Request
 from builder.recipe.model import Recipe
 from builder.recipe.system import Modules, Timer
 from builder.recipe.words import GIB, parse_size
+from builder.stages.base.spec import BaseSpec
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.configure.spec import (
     BootSpec,
@@ -25,6 +27,7 @@ from builder.stages.configure.spec import (
     UserKeys,
 )
 from builder.stages.customise.spec import CustomiseSpec, Group, Link, Script, User
+from builder.stages.guest.spec import GuestSpec
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
@@ -39,6 +42,17 @@ def packages_spec(request: Request) -> PackagesSpec:
         packages=request.locked.packages,
         source_epoch=request.epoch,
     )
+
+
+def base_spec(base: BaseLock, architecture: str) -> BaseSpec:
+    return BaseSpec(kind=base.kind, format=base.format, pin=base.pin, architecture=architecture, region=base.region)
+
+
+def guest_spec(request: Request, base: BaseLock) -> GuestSpec | None:
+    """What the recipe adds to an existing image; None for nothing."""
+    if not base.packages:
+        return None
+    return GuestSpec(manager=base.manager, packages=base.packages, source_epoch=request.epoch)
 
 
 def files_spec(request: Request) -> CustomiseSpec | None:
@@ -69,15 +83,21 @@ def kernel_spec(request: Request) -> KernelSpec:
         modules=request.modules,
         payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
+        **(_guest_kernel(request, request.locked.base) if request.locked.base else {}),
     )
+
+
+def _guest_kernel(request: Request, base: BaseLock) -> dict[str, Any]:
+    """What of the kernel an existing image's own manager installs."""
+    guest = base.kernel_packages + (base.hvm_packages if request.hvm else ())
+    return {"manager": base.manager, "guest": guest} if guest else {}
 
 
 def configure_spec(request: Request) -> ConfigureSpec:
     recipe = request.recipe
-    installed = ((each.name, each.version) for each in request.locked.packages)
     return ConfigureSpec(
         network=NetworkSpec(
-            renderer=renderer(installed, recipe.network.renderer),
+            renderer=renderer(request.locked.installed, recipe.network.renderer),
             hostname="" if recipe.network.hostname == "metadata" else recipe.network.hostname,
         ),
         ssh=SshSpec(authorized_keys=recipe.ssh.authorized_keys, metadata_key=recipe.ssh.metadata_key),
@@ -133,7 +153,7 @@ def _selinux(request: Request) -> str:
     wanted = request.recipe.selinux
     if wanted is None:
         return ""
-    if not any(each.name.startswith("selinux-policy") for each in request.locked.packages):
+    if not any(name.startswith("selinux-policy") for name, _ in request.locked.installed):
         raise RecipeError(
             "selinux: the recipe's distribution has no policy installed",
             hint='add its package to distribution.packages ("selinux-policy-targeted" in Fedora), or leave selinux out',

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal, unknown
-from builder.catalog.kernels import kernel_names, load_kernel
+from builder.catalog.kernels import INSIDE, kernel_names, load_kernel
 from builder.catalog.tables import Fault, shown, suggestion
 from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Key
@@ -35,7 +35,7 @@ _WRITTEN = {
 }
 _UNIQUE: tuple[Key, ...] = (
     ("architectures",), ("virtualization",), ("instance_types",), ("distribution", "packages"),
-    ("distribution", "excludes"), ("ssh", "authorized_keys"),
+    ("distribution", "excludes"), ("base", "packages"), ("ssh", "authorized_keys"),
     ("services", "enable"), ("services", "disable"), ("services", "mask"),
     ("modules", "load"), ("modules", "blacklist"),
 )  # fmt: skip
@@ -48,7 +48,7 @@ def check(table: Table, directories: Sequence[Path], kernels: Path, *, parts: Se
     """All findings, one by one. `directories` hold the recipe's own files, `parts` those of its parts."""
     yield from _kernel(table, kernels)
     for group in (
-        _duplicates, _names, _instance_types, _users, _files, _services, _packages, _repositories, _templates
+        _duplicates, _names, _instance_types, _users, _files, _services, _packages, _repositories, _base, _templates
     ):  # fmt: skip
         yield from group(table)
     yield from _sources(table, directories, parts)
@@ -207,6 +207,16 @@ def _repositories(table: Table) -> Iterator[Fault]:
         if isinstance(each.get("id"), str)
     ]
     yield from _repeated(ids, lambda name: f"two repositories are called {shown(name)}")
+
+
+def _base(table: Table) -> Iterator[Fault]:
+    """An image is of one architecture, and a distribution brings no kernel by itself."""
+    if isinstance(table.get("base"), dict):
+        architectures = _strings(table, "architectures")
+        if len({name for _, name in architectures}) > 1:
+            yield Fault(key=("architectures",), message="an image is of one architecture: make a recipe for each")
+    elif table.get("kernel") == INSIDE:
+        yield Fault(key=("kernel",), message=f'"{INSIDE}" is the kernel of an existing image: it goes with [base]')
 
 
 def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:

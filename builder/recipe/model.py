@@ -3,7 +3,7 @@
 recipes/README.md and the JSON Schema are made from this file and those beside it (words, system, aws).
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from builder.recipe.words import (
     AuthorPath,
     DistributionName,
     HostName,
+    ImagePlace,
     ImageSize,
     KernelName,
     Label,
@@ -23,6 +24,7 @@ from builder.recipe.words import (
     PackageName,
     Release,
     RepositoryName,
+    Sha256,
     Size,
     SshKey,
     SysctlKey,
@@ -75,6 +77,27 @@ class Distribution(Table):
     repositories: tuple[Repository, ...] = Field(min_length=1, description="Where packages come from.")
     packages: tuple[PackageName, ...] = Field(min_length=1, description="Packages to install, with what they require.")
     excludes: tuple[PackageName, ...] = Field((), description="Packages that must never be installed.")
+
+
+class Base(Table):
+    """An image that is there already, in place of [distribution]: see docs/base.md."""
+
+    image: ImagePlace = Field(
+        description="A disk (raw or qcow2, a file or a block device), a directory, a tar, an OCI layout or archive, or "
+        "a bundle's manifest: a path, s3://BUCKET/PREFIX/NAME.manifest.xml, or the id of an AMI of the region."
+    )
+    sha256: Sha256 | None = Field(
+        None, description="What its SHA-256 must be: of the file, of a bundle's manifest, of an OCI image's manifest."
+    )
+    packages: tuple[PackageName, ...] = Field(
+        (), description="Packages to add, by the image's own apt or dnf and from the repositories that it has."
+    )
+
+
+# What a recipe with [base] has as its distribution: nothing is installed by the factory.
+_OF_THE_BASE = Distribution.model_construct(
+    id=None, installer="dnf", release="", repositories=(), packages=(), excludes=()
+)
 
 
 class Network(Table):
@@ -149,6 +172,7 @@ class Recipe(Table):
     timezone: TimeZone = Field("UTC", description="Time zone.")
     locale: Locale = Field("C.UTF-8", description="LANG of the system.")
     distribution: Distribution = Field(description="The distribution.")
+    base: Base | None = Field(None, description="An existing image to start from, instead of a distribution.")
     network: Network = Field(Network(), description="The network.")
     ssh: Ssh = Field(Ssh(), description="How root logs in.")
     users: tuple[User, ...] = Field((), description="User accounts.")
@@ -170,6 +194,15 @@ class Recipe(Table):
     register_: Register = Field(Register(), alias="register", description="The AMI.")
     volume: Volume = Field(Volume(), description="The root volume of hvm.")
     publish: Publish | None = Field(None, description="Other regions, other accounts, SSM parameters.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_origin(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "base" not in table:
+            return table
+        if "distribution" in table:
+            raise ValueError("give [base] or [distribution], not both: an image's packages are its own")
+        return {**table, "distribution": _OF_THE_BASE}
 
     @model_validator(mode="after")
     def _public_is_readable(self) -> "Recipe":

@@ -62,6 +62,20 @@ def _host_path(text: str) -> str:
     return text
 
 
+def _image_place(text: str) -> str:
+    if text.startswith("ami-"):
+        if not re.fullmatch(r"ami-([0-9a-f]{8}|[0-9a-f]{17})", text):
+            raise ValueError(f'"{text}" is no id of an AMI')
+        return text
+    if text.startswith("s3://"):
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", text):
+            raise ValueError(f'"{text}" is not s3://BUCKET/PREFIX/NAME.manifest.xml')
+        return text
+    if "://" in text:
+        raise ValueError(f'"{text}": images are fetched from S3 alone: fetch it yourself and give its path')
+    return _host_path(text) if text.startswith(("/", "~")) else _author_path(text)
+
+
 def _ssh_key(text: str) -> str:
     parts = text.split()
     kinds = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
@@ -193,6 +207,8 @@ RegionName = Annotated[str, text(r"^[a-z0-9-]{2,32}$", 'the name of a region, su
 GuestPath = Annotated[str, AfterValidator(_guest_path), schema(pattern=r"^(/(?!\.{1,2}(/|$))[^/\x00]+)+$")]
 HostPath = Annotated[str, AfterValidator(_host_path), schema(pattern="^(/|~/)")]
 AuthorPath = Annotated[str, AfterValidator(_author_path), schema(pattern=r"^(?![/~])(?!(.*/)?\.\.(/|$)).+$")]
+ImagePlace = Annotated[str, AfterValidator(_image_place), schema(minLength=1)]
+Sha256 = Annotated[str, text(r"^[0-9a-f]{64}$", "a SHA-256: 64 lower case hex digits")]
 SshKey = Annotated[
     str, AfterValidator(_ssh_key), schema(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( [^\n]*)?$")
 ]

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+UNPINNED = (
+    "packages by the image's own {manager}: the lock pins their versions, not their bytes; these are of the "
+    "repositories that the image is set up for, checked with the keys in it"
+)
+"""What is said of every GuestPackage."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePackage:
@@ -35,6 +41,25 @@ class LockedPackage:
     @property
     def nevra(self) -> str:
         return f"{self.name}-{self.epoch}:{self.version}-{self.release}.{self.architecture}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPackage:
+    """A package that an image's own manager installs, pinned by its version; its archive may be without it one day."""
+
+    name: str
+    version: str
+    """As dpkg or rpm (EVR) writes it."""
+    architecture: str
+    """Their word: amd64, all, x86_64, noarch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A package that an image had when it came."""
+
+    name: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ def test_defaults_and_digest(tmp_path: Path) -> None:
 def test_unknown_name() -> None:
     error = refused(KERNELS, "quikstart")
     assert error.brief == f'kernel: "quikstart" is not a file under {KERNELS}; did you mean "quickstart"?'
-    assert error.hint == "there are: fedora, quickstart"
+    assert error.hint == "there are: fedora, inside, quickstart"
     assert "is not a file" in refused(KERNELS, "../recipes/quickstart").brief
 
 
@@ -58,7 +58,7 @@ def test_all_faults_with_places(tmp_path: Path) -> None:
     )
     error = refused(tmp_path)
     assert [error.brief, *error.detail.splitlines()] == [
-        f'{path}:1:1: initrd: "mkinitcpio" is not one of initramfs-tools, dracut',
+        f'{path}:1:1: initrd: "mkinitcpio" is not one of initramfs-tools, dracut, inside',
         f'{path}:2:1: modules: this must be a list in brackets, and "ext4" is not',
         f'{path}:4:1: packages.arm64: "arm64" is not one of x86_64, i386',
         f'{path}:6:1: pv.discs: unknown key; did you mean "disks"?',
