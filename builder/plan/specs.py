@@ -31,7 +31,7 @@ from builder.stages.guest.spec import GuestSpec
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
-from builder.stages.verify.spec import DiskWanted, VerifySpec
+from builder.stages.verify.spec import AccountKeys, DiskWanted, VerifySpec, Waiver
 
 
 def packages_spec(request: Request) -> PackagesSpec:
@@ -245,6 +245,11 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
         features=request.kernel.features(filesystem, request.variant.virtualization),
         pv_note=request.unsupported,
         disk=DiskWanted(boot_mode=request.boot_mode, root=str(request.identity)) if request.hvm else None,
+        authorized_keys=(
+            AccountKeys(user="root", keys=configured.ssh.authorized_keys),
+            *(AccountKeys(user=each.name, keys=each.authorized_keys) for each in configured.users),
+        ),
+        waivers=tuple(Waiver(id=each.id, path=each.path, reason=each.reason) for each in request.recipe.verify.waive),
     )
 
 

@@ -19,7 +19,7 @@ _SHARED = ("virtualization", "instance_type")
 # The keys of a recipe that may differ between its variants, and in distribution the names of packages alone.
 CONDITIONAL = (
     "timezone", "locale", "distribution", "network", "ssh", "users", "groups", "files", "overlays", "scripts",
-    "services", "units", "timers", "sysctl", "modules", "selinux", "image", "boot", "register", "volume",
+    "services", "units", "timers", "sysctl", "modules", "selinux", "image", "verify", "boot", "register", "volume",
 )  # fmt: skip
 # Those that may not.
 COMMON = (

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from builder.catalog.tables import Table
 from builder.recipe.aws import Bundle, Publish, Register, Volume
-from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User
+from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User, Verify
 from builder.recipe.words import (
     Address,
     AuthorPath,
@@ -189,6 +189,7 @@ class Recipe(Table):
     modules: Modules = Field(Modules(), description="Kernel modules.")
     selinux: Selinux | None = Field(None, description="SELinux.")
     image: Image = Field(Image(), description="The image.")
+    verify: Verify = Field(Verify(), description="The look into the finished image.")
     boot: Boot = Field(Boot(), description="The boot proof.")
     bundle: Bundle = Field(Bundle(), description="The bundle.")
     register_: Register = Field(Register(), alias="register", description="The AMI.")

@@ -10,6 +10,7 @@ from builder.recipe.words import (
     AuthorPath,
     Calendar,
     CommandLine,
+    FindingName,
     GuestPath,
     Mode,
     ModuleName,
@@ -176,6 +177,24 @@ class Modules(Table):
 
     load: tuple[ModuleName, ...] = Field((), description="Load at boot.")
     blacklist: tuple[ModuleName, ...] = Field((), description="Do not load for a device; by name it still can be.")
+
+
+class Waiver(Table):
+    """Findings of `verify` that are meant to be so."""
+
+    id: FindingName = Field(description="What verify calls them, such as setuid: docs/verify.md has the list.")
+    path: Annotated[str, Field(min_length=1)] = Field(
+        "*", description="Where: a path, or a pattern of paths, in which * also stands for /."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="Why it is right here; it goes into the report."
+    )
+
+
+class Verify(Table):
+    """What `verify` finds in the image."""
+
+    waive: tuple[Waiver, ...] = Field((), description="Findings to accept.")
 
 
 class Selinux(Table):

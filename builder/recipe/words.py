@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from builder.catalog.tables import text
+from builder.catalog.tables import suggestion, text
+from builder.formats.toml import printable
+from builder.stages.verify.spec import FINDINGS
 
 MIB = 1024**2
 GIB = 1024**3
@@ -23,6 +25,13 @@ def parse_size(text: str) -> int:
     if found is None:
         raise ValueError(f'"{text}" is not a size: write a whole number with MiB or GiB, such as "2048MiB"')
     return int(found[1]) * (MIB if found[2] == "MiB" else GIB)
+
+
+def _finding(text: str) -> str:
+    if text not in FINDINGS:
+        known = suggestion(text, FINDINGS) or f"; there are {', '.join(FINDINGS)}"
+        raise ValueError(f'"{printable(text)}" is nothing that verify finds{known}')
+    return text
 
 
 def _size(text: str) -> str:
@@ -159,6 +168,7 @@ TimeSpan = Annotated[
     str, text(r"^[0-9]+ ?(s|sec|min|h|d|day|days|w)?( [0-9]+ ?(s|sec|min|h|d))*$", 'a time span, such as "5min"')
 ]
 ModuleName = Annotated[str, text(r"^[A-Za-z0-9_-]{1,64}$", "the name of a kernel module")]
+FindingName = Annotated[str, AfterValidator(_finding), schema(enum=list(FINDINGS))]
 SysctlKey = Annotated[
     str, text(r"^[a-z0-9_-]+([./][A-Za-z0-9_*.:-]+)+$", 'the name of a kernel setting, such as "net.ipv4.ip_forward"')
 ]

@@ -55,9 +55,11 @@ def test_a_bad_image(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        pytest.param(bytes(510) + b"\x55\xaa" + bytes(4096), "is a disk with partitions", id="partitions"),
-        pytest.param(b"", "is neither a manifest nor an ext3 or ext4 image", id="empty"),
-        pytest.param(b"\x7fELF" + bytes(5000), "is neither a manifest nor an ext3 or ext4 image", id="other"),
+        pytest.param(bytes(510) + b"\x55\xaa" + bytes(4096), "is a disk without a GPT", id="partitions"),
+        pytest.param(b"", "is neither a manifest nor an image of a disk, of ext3 or of ext4", id="empty"),
+        pytest.param(
+            b"\x7fELF" + bytes(5000), "is neither a manifest nor an image of a disk, of ext3 or of ext4", id="other"
+        ),
     ],
 )
 def test_what_is_no_image(head: bytes, said: str, desk: Desk) -> None:
