@@ -5,8 +5,8 @@ from builder.errors import RecipeError
 from builder.formats import bzimage, gpt
 from builder.formats.fstab import parse_fstab
 from builder.formats.menu_lst import parse_menu
-from builder.stages.verify.facts import Facts
 from builder.stages.verify import disk_rules
+from builder.stages.verify.facts import Facts
 from builder.stages.verify.rules import RULES, WARNINGS, Finding, filesystem_like, judge
 from builder.stages.verify.spec import DiskWanted, VerifySpec
 
@@ -71,7 +71,7 @@ def _root_device(kernel: Kernel, facts: Facts) -> str:
 
 
 def is_disk(head: bytes, where: str) -> bool:
-    """Whether an image, by its first 2 KiB, is a disk with a GPT; RecipeError unless it is that, or an ext file system."""
+    """Whether an image, by its first 2 KiB, is a disk with a GPT; RecipeError if it is no ext file system either."""
     if gpt.begins(head):
         return True
     if head[1080:1082] == b"\x53\xef":
@@ -80,6 +80,6 @@ def is_disk(head: bytes, where: str) -> bool:
     what = "a disk without a GPT" if mbr else "neither a manifest nor an image of a disk, of ext3 or of ext4"
     raise RecipeError(
         f"{where} is {what}",
-        hint="verify looks into images that are one file system, as paravirtual instance store AMIs have them, and into "
-        "disks with a GPT, as HVM AMIs have them",
+        hint="verify looks into images that are one file system, as paravirtual instance store AMIs have them, and "
+        "into disks with a GPT, as HVM AMIs have them",
     )

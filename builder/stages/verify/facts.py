@@ -165,7 +165,7 @@ def _of_people(tree: Tree, homes: Sequence[str]) -> Iterator[str]:
 
 def _secrets(tree: Tree, located: Sequence[Located]) -> list[Secret]:
     """Secrets by the files that have them, each kind once for a file."""
-    paths = {each.inode: path for path, each in reversed(tree.entries.items())}
+    paths = {each.inode: path for path, each in list(tree.entries.items())[::-1]}
     found: dict[tuple[str, str], Secret] = {}
     for each in located:
         path = paths.get(each.inode, "") if each.known else "/"

@@ -115,7 +115,8 @@ def _of_rpm(handle: Any, database: str, tree: Tree, asked: frozenset[str], scrat
 def _of_dpkg(handle: Any, tree: Tree, asked: frozenset[str], scratch: Path) -> Packages:
     packed = scratch / "dpkg.tar"
     handle.tar_out(DPKG, str(packed), excludes=list(_UNWANTED))
-    lists, sums = [], []
+    lists: list[bytes] = []
+    sums: list[bytes] = []
     with tarfile.open(packed) as archive, suppress(tarfile.TarError):
         for member in archive:
             wanted = lists if member.name.endswith(".list") else sums if member.name.endswith(".md5sums") else None

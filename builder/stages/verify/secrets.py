@@ -29,7 +29,7 @@ _LONGEST_HEAD = 80
 # An access key id (IAM User Guide, "IAM identifiers": AKIA of users, ASIA of sessions), and a secret near it. The ids
 # and secrets of AWS's own documents end in EXAMPLE and EXAMPLEKEY.
 _ID = re.compile(rb"(?<![A-Za-z0-9])A[KS]IA[A-Z2-7]{16}(?![A-Za-z0-9])(?<!EXAMPLE)")
-_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])(?<!EXAMPLEKEY)")
+_SECRET = re.compile(rb"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])(?<!EXAMPLEKEY)")
 _WORDS = ((b"PRIVATE KEY", PRIVATE_KEY), (b"AKIA", AWS_KEY), (b"ASIA", AWS_KEY))
 
 

@@ -1,5 +1,7 @@
 """docs/verify.md's table of all that verify can find: `python -m builder.stages.verify.table` prints it."""
 
+import sys
+
 from builder.stages.verify import disk_rules, kernel_rules
 from builder.stages.verify.bare import purpose
 from builder.stages.verify.rules import RULES, WARNINGS
@@ -21,4 +23,4 @@ def _images(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    sys.stdout.write(table())
