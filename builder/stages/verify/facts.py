@@ -168,7 +168,7 @@ def _secrets(tree: Tree, located: Sequence[Located]) -> list[Secret]:
     paths = {each.inode: path for path, each in list(tree.entries.items())[::-1]}
     found: dict[tuple[str, str], Secret] = {}
     for each in located:
-        path = paths.get(each.inode, "") if each.known else "/"
+        path = paths.get(each.inode or 0, "") if each.known else "/"
         secret = Secret(kind=each.hit.kind, path=path, offset=each.hit.offset)
         found.setdefault((each.hit.kind, path), secret)
     return list(found.values())[:_MOST]
