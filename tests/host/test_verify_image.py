@@ -22,6 +22,8 @@ FOUND = [
     "error ssh-enabled /etc/systemd/system",
     "error key-modes /root/.ssh/authorized_keys",
     "error host-keys /etc/ssh/ssh_host_ed25519_key",
+    "error world-writable /root/.ssh/authorized_keys",
+    "warning package-database /var/lib",
 ]
 
 
