@@ -2,8 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot, verify. Needs recipes/quickstart.toml built once
-(`make ami`): the repository is warm then.
+Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot, verify. Needs recipes/quickstart.toml built
+once (`make ami`): the repository is warm then.
 """
 
 import argparse
