@@ -11,6 +11,7 @@ from pathlib import Path
 _BODY = base64.encodebytes(random.Random(2).randbytes(300)).decode()
 _DASHES = "-----"
 _KEY = f"{_DASHES}BEGIN RSA PRIVATE KEY{_DASHES}\n{_BODY}{_DASHES}END RSA PRIVATE KEY{_DASHES}\n"
+_OTHER = _KEY.replace(_BODY[:8], "MIIEpAIB")
 _ID = f"{'AKIA'}J2UAZ5QXP7TWM3CN"
 _AWS = f"aws_access_key_id={_ID}\naws_secret_access_key=wq2Fr8Lh0kZy/Tn4vXb6Uc1Ms9Ed+Ga7Pj3RiOl5\n"
 GONE = "srv/gone"
@@ -22,8 +23,8 @@ def seed(root: Path) -> None:
     texts = {
         "srv/server.pem": "listen on 443\n" + _KEY,
         "srv/job.sh": _AWS,
-        "usr/share/shipped/key.pem": _KEY.replace("A", "B"),
-        GONE: _KEY.replace("C", "D"),
+        "usr/share/shipped/key.pem": _OTHER,
+        GONE: _OTHER,
         "home/eve/.ssh/authorized_keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG1lIG1lIG1lIG1lIG1l eve\n",
         "etc/shadow": "root:*:1::::::\neve:$6$salt$hash:1::::::\n",
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\neve:x:1000:1000::/home/eve:/bin/sh\n" + "#" * 1_000_000 + "\n",
@@ -88,6 +89,6 @@ def finish(image: Path) -> None:
     """What a tree does not have: a removed file, a device, a capability (linux/capability.h: of the second revision,
     effective, cap_net_raw)."""
     capability = "0x0100000200200000000000000000000000000000"
-    script = f"rm /{GONE}\nmknod /opt/mem c 1 1\nea_set /opt/capable security.capability -f {image}.cap\n"
+    script = f"rm /{GONE}\ncd /opt\nmknod mem c 1 1\nea_set /opt/capable security.capability -f {image}.cap\n"
     Path(f"{image}.cap").write_bytes(bytes.fromhex(capability.removeprefix("0x")))
     subprocess.run(["debugfs", "-w", "-f", "-", image], input=script.encode(), check=True, capture_output=True)
