@@ -86,8 +86,10 @@ def password_hash(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
     """No account has a password, not even one that is locked: it would be the same in all instances."""
     for path in _PASSWORDS:
         for line in (facts.text(path) or "").splitlines():
-            name, _, rest = line.partition(":")
+            name, colon, rest = line.partition(":")
             secret = rest.partition(":")[0]
+            if not colon:
+                continue
             if name == "root" and path in _ACCOUNTS and not secret.startswith(("!", "*")):
                 continue  # root-password says it
             if not secret and name and path in _ACCOUNTS:

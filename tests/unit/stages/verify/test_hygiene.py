@@ -177,6 +177,7 @@ def test_a_million_accounts_are_read_in_time() -> None:
     passwd = "".join(f"u{number}:x:{number}:1::/h/{number}:/bin/sh\n" for number in range(20_000))
     assert found(with_file("/etc/passwd", passwd)) == []
     assert found(with_file("/etc/passwd", "root:x:0:0" + ":a" * 1_000_000)) == []
+    assert found(with_file("/etc/passwd", "#" * 1_000_000)) == []
 
 
 def test_waivers() -> None:
