@@ -8,7 +8,7 @@ import base64
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from queue import SimpleQueue
@@ -106,26 +106,38 @@ class Direct:
         """StartSnapshot; the id. Denied, or what the region refuses."""
         return str(self._call("start_snapshot", begin.request(), "the snapshot")["SnapshotId"])
 
-    def complete(self, snapshot: str, digests: Sequence[str]) -> None:
-        """CompleteSnapshot: `digests` are those of all blocks that were put, in the order of their indices (hex)."""
-        asked: dict[str, Any] = {"SnapshotId": snapshot, "ChangedBlocksCount": len(digests)}
-        if digests:
+    def complete(self, snapshot: str, count: int, digests: Iterable[str]) -> None:
+        """CompleteSnapshot: `digests` are those of all `count` blocks that were put, in the order of their indices
+        (hex)."""
+        asked: dict[str, Any] = {"SnapshotId": snapshot, "ChangedBlocksCount": count}
+        if count:
             asked |= {"Checksum": linear(digests), "ChecksumAlgorithm": ALGORITHM}
             asked |= {"ChecksumAggregationMethod": "LINEAR"}
         self._call("complete_snapshot", asked, f"the snapshot {snapshot}")
 
     def blocks(self, snapshot: str) -> Listing:
         """The blocks of a completed snapshot; RegionError, too, when they are not of 512 KiB."""
-        about = f"the blocks of {snapshot}"
         tokens: dict[int, str] = {}
+        answer: Mapping[str, Any] = {}
+        for answer in self._pages(snapshot):
+            tokens |= {each["BlockIndex"]: each["BlockToken"] for each in answer.get("Blocks", ())}
+        return Listing(volume_size=answer["VolumeSize"], tokens=tokens, expires=answer.get("ExpiryTime"))
+
+    def indices(self, snapshot: str) -> Iterator[int]:
+        """Those of `blocks` alone: of a large volume their tokens would take more memory than all else."""
+        for answer in self._pages(snapshot):
+            yield from (each["BlockIndex"] for each in answer.get("Blocks", ()))
+
+    def _pages(self, snapshot: str) -> Iterator[Mapping[str, Any]]:
+        about = f"the blocks of {snapshot}"
         asked: dict[str, Any] = {"SnapshotId": snapshot, "MaxResults": _PAGE}
         while True:
             answer = self._call("list_snapshot_blocks", asked, about)
             if answer.get("BlockSize", BLOCK_SIZE) != BLOCK_SIZE:
                 raise RegionError(f"{about} have {answer['BlockSize']} bytes, and only {BLOCK_SIZE} is understood here")
-            tokens |= {each["BlockIndex"]: each["BlockToken"] for each in answer.get("Blocks", ())}
+            yield answer
             if not answer.get("NextToken"):
-                return Listing(volume_size=answer["VolumeSize"], tokens=tokens, expires=answer.get("ExpiryTime"))
+                return
             asked["NextToken"] = answer["NextToken"]
 
     def put(
@@ -301,10 +313,12 @@ class _Crew:
         return None
 
 
-def linear(digests: Sequence[str]) -> str:
+def linear(digests: Iterable[str]) -> str:
     """The aggregate checksum LINEAR: SHA-256 over the digests' bytes in the order of the indices, as base64."""
-    joined = b"".join(bytes.fromhex(each) for each in digests)
-    return base64.b64encode(hashlib.sha256(joined).digest()).decode("ascii")
+    total = hashlib.sha256()
+    for each in digests:
+        total.update(bytes.fromhex(each))
+    return base64.b64encode(total.digest()).decode("ascii")
 
 
 def denied(error: RegionError) -> Denied | None:

@@ -49,5 +49,5 @@ def test_any_other_byte_is_noticed(stream: bytes, place: int) -> None:
 
 @given(st.text(max_size=60))
 def test_rubbish_is_refused_in_words(text: str) -> None:
-    with pytest.raises(ValueError, match="^it "):
+    with pytest.raises(ValueError, match=r"^it "):
         parse_variables(text)
