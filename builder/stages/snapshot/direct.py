@@ -204,14 +204,17 @@ def _send(job: Job, direct: Direct, journal: Journal, left: Parts, total: int) -
     def tell() -> None:
         job.context.progress("snapshot", done * BLOCK_SIZE, total * BLOCK_SIZE)
 
+    def received(index: int, digest: str) -> None:
+        nonlocal done, told
+        journal.acknowledge(index, digest)
+        done += 1
+        if (now := time.monotonic()) - told >= _TOLD:
+            told = now
+            tell()
+
     tell()
     with _reader(job.disk) as read:
-        for index, digest in direct.put(journal.written.snapshot_id, left, read, fresh=True):
-            journal.acknowledge(index, digest)
-            done += 1
-            if (now := time.monotonic()) - told >= _TOLD:
-                told = now
-                tell()
+        direct.put(journal.written.snapshot_id, left, read, received, fresh=True)
     tell()
 
 
