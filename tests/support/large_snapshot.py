@@ -50,7 +50,9 @@ class Region:
         end = min(begin + MaxResults, self._blocks)
         listed = [{"BlockIndex": index, "BlockToken": f"{TOKEN}{index:09}"} for index in range(begin, end)]
         more = {"NextToken": str(end)} if end < self._blocks else {}
-        return json.loads(json.dumps({"BlockSize": BLOCK_SIZE, "VolumeSize": 1, "Blocks": listed, **more}))
+        answer = {"BlockSize": BLOCK_SIZE, "VolumeSize": 1, "Blocks": listed, **more}
+        found: dict[str, Any] = json.loads(json.dumps(answer))  # as from the wire: no text twice
+        return found
 
 
 def image(place: Path, gib: int) -> Path:
@@ -84,7 +86,7 @@ def job(place: Path, gib: int, disk: Path) -> Job:
 
 
 def main(place: Path, gib: int) -> dict[str, int]:
-    from builder.stages.snapshot import direct, parent
+    from builder.stages.snapshot import direct
 
     ebs_wire.Wire.put = lambda *_: None  # type: ignore[method-assign]
     direct._is_open = lambda *_: True
@@ -96,10 +98,10 @@ def main(place: Path, gib: int) -> dict[str, int]:
     digest = lists.keep(asked.lists, before)
     known = lists.find(asked.lists, digest)
     assert known is not None and lists.agrees(known, set(reached.indices("snap-0")))
-    direct.find_parent = lambda *_, **__: Parent(id="snap-0", blocks=before, digest=digest)
+    known_parent = Parent(id="snap-0", blocks=before, digest=digest)
+    vars(direct)["find_parent"] = lambda *_, **__: known_parent
     with journal(place / "second", asked.context.key) as diary:
         second = make(asked, reached, diary, ())
-    direct.find_parent = parent.find_parent
     with journal(place / "resumed", asked.context.key) as diary:
         direct._begin(asked, diary, Parent(blocks=lists.lengthened(BlockList(), gib), why="none"), ())
         diary.started("snap-1")
