@@ -29,6 +29,8 @@ class Sources:
     """Name and text of the author's systemd units."""
     links: tuple[tuple[str, str], ...] = ()
     """Path and target of the symbolic links of overlays."""
+    uefi_data: str = ""
+    """UEFI's variables, as EC2 takes them."""
     paths: Mapping[str, str]
     """SHA-256 to path, of files and GPG keys."""
     keys: Mapping[str, str]

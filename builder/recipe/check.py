@@ -41,6 +41,7 @@ _UNIQUE: tuple[Key, ...] = (
 )  # fmt: skip
 _NAMED = (("groups", "name"), ("overlays", "source"), ("scripts", "name"), ("timers", "name"), ("units", "name"))
 _NAME: Key = ("register", "name")
+_UEFI_DATA: Key = ("register", "uefi_data")
 Table = Mapping[str, Any]
 
 
@@ -170,6 +171,7 @@ def _sources(table: Table, directories: Sequence[Path], parts: Sequence[Path]) -
         named += [((*key, "source"), each.get("source")) for key, each in _tables(table, kind)]
     for key, _ in _tables(table, "distribution", "repositories"):
         named += _strings(table, *key, "keys")
+    named.append((_UEFI_DATA, _at(table, _UEFI_DATA)))
     for key, source in named:
         # What is no path below the recipe is the model's to say.
         if not isinstance(source, str) or source.startswith(("/", "~")) or "\0" in source or ".." in source.split("/"):
