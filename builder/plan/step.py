@@ -45,6 +45,8 @@ class Step:
     """(SHA-256, path) of files that the spec names by digest; where they are is not part of the key."""
     variants: tuple[str, ...] = ()
     key: str = ""
+    limits: tuple[tuple[str, int], ...] = ()
+    """What its programs may take of the machine (host/limits.py): not part of the key."""
 
     @property
     def remote(self) -> bool:
