@@ -22,6 +22,7 @@ GIB = 1024**3
 LOOK_SECONDS = 0.1
 _ENTRY = 4096  # what a file takes at least, when there are millions
 _SHARE = 20  # the watcher measures a tree at most one part in so many of its time
+_OURS = 32  # the worker's own tasks, and so many more that the watcher sees the limit passed
 _KILL_ME_FIRST = 500  # oom_score_adj, of up to 1000
 
 
@@ -74,11 +75,10 @@ def shown(name: str, value: int) -> str:
 def exceeded(what: str, name: str, limits: Limits) -> BuilderError:
     """What the user reads when `what` was stopped."""
     limit = shown(name, getattr(limits, name))
-    value = limit if name == "processes" else f'"{limit}"'
     return BuilderError(
         f"{what} was stopped: {_DID[name]} {limit}",
-        hint=f"if it is right to, raise {name} = {value} in the recipe's [limits] or in the script's limits, "
-        f"or for one build with --limit {name}=VALUE",
+        hint=f"if it needs more, say so: {name} in the recipe's [limits] or in the script's limits, or for one build "
+        f"--limit {name}=VALUE",
     )
 
 
@@ -108,7 +108,9 @@ class Watcher:
         """What the command starts with: it enters the group, may write no larger file, and when this machine runs out
         of memory it is the first to go."""
         own = ("choom", "-n", str(_KILL_ME_FIRST), "--")
-        return (*self.group.prefix, *own, "prlimit", "--core=0", f"--fsize={self.limits.disk}", "--")
+        # Where there is no group: of the user who builds, in this namespace (an ordinary user's; root has no such limit).
+        tasks = f"--nproc={self.limits.processes + _OURS}"
+        return (*self.group.prefix, *own, "prlimit", "--core=0", tasks, f"--fsize={self.limits.disk}", "--")
 
     @property
     def most(self) -> int:

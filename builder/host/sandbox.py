@@ -18,6 +18,7 @@ from pathlib import Path
 
 from builder.errors import HostError
 from builder.host import process, tree_files
+from builder.host.devices import protect_devices
 from builder.host.limits import bounded, current
 from builder.host.system_calls import system_call_filter
 
@@ -33,7 +34,6 @@ _OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
 # /proc is read-only: where root of the namespace is this machine's root, /proc/sys is writable to it (bwrap 0.8 makes
 # it so only if the directory itself looks writable, and it does not), and kernel.core_pattern runs programs outside.
 _PROC = ("--proc", "/proc", "--remount-ro", "/proc")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _SHARES = {"/run": 8, "/dev/shm": 8, "/tmp": 2}
 """Which part of the memory a file system in memory may fill: less than all of it together."""
 _IN_MEMORY = tuple(f"{path}/" for path in _OWN_MOUNTS)
@@ -78,6 +78,7 @@ def run_in_tree(
     that it writes to the tree are.
     """
     require_architecture(tree)
+    protect_devices()
     name = what or Path(command[0]).name
     with mount_points(tree, binds, network=network) as all_binds, bounded(name, grows=grows) as watch:
         return process.run(
@@ -100,6 +101,7 @@ def run_confined(
     check: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program of this machine as `confined_command` has it, within the limits; what it says comes back."""
+    protect_devices()
     with bounded(Path(command[0]).name) as watch:
         return process.run(
             [*watch.prefix, *confined_command(command, binds=binds, network=network, devices=devices)],
@@ -133,7 +135,7 @@ def sandbox_command(
     """The command line; to be run inside the namespace, with `mount_points` around it. `env` is set inside only."""
     argv = [process.require("bwrap", "bubblewrap"), "--bind", str(tree), "/"]
     argv += ["--args", _variables(env)] if env else []
-    argv += [*_PROC, *_devices("/dev"), *_in_memory()]
+    argv += [*_PROC, "--dev", "/dev", *_in_memory()]
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
     argv += [] if interactive else ["--new-session"]  # A terminal must not be typed into by what runs inside.
@@ -158,22 +160,15 @@ def confined_command(
         elif path.exists():
             argv += ["--ro-bind", str(path), str(path)]
     argv += _hidden(Path("/etc"))
-    argv += [*_PROC, *_devices("/dev"), *_in_memory()]
+    argv += [*_PROC, "--dev", "/dev", *_in_memory()]
     if network and Path(_RESOLV_CONF).is_symlink():
         argv += ["--ro-bind-try", str(Path(_RESOLV_CONF).resolve()), str(Path(_RESOLV_CONF).resolve())]
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
     for place in devices:
-        argv += _devices(place)
+        argv += ["--dev", place]
     # A package's scriptlets are of the tree's architecture, which is not known here.
     return [*argv, *_walls(network=network, i386=True), "--chdir", "/", "--", *command]
-
-
-def _devices(place: str) -> list[str]:
-    """The usual few device nodes. They are this machine's own: where root of the namespace is its root, their modes
-    and owners could be changed, if they were not read-only (writing to a device is allowed all the same)."""
-    nodes = (f"{place}/{name}" for name in _DEVICES)
-    return ["--dev", place, *(part for node in nodes for part in ("--remount-ro", node))]
 
 
 def _in_memory() -> list[str]:

@@ -1,4 +1,4 @@
-"""Recipe scripts that try to get out of the sandbox, or to take all of the machine: run for real, by root and by a user.
+"""Recipe scripts that try to get out of the sandbox, or to take all of the machine: run for real, by root and a user.
 
 The tree has this machine's own /usr (a bind, read-only), so every tool is there that an attacker could wish for. Each
 script says what it got; what the host has afterwards is looked at from outside.
@@ -6,7 +6,6 @@ script says what it got; what the host has afterwards is looked at from outside.
 
 import os
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -86,10 +85,8 @@ def test_no_file_of_the_host_is_read(attack: Callable[..., Any], path: str) -> N
 
 def test_nothing_open_leads_out(attack: Callable[..., Any]) -> None:
     """No directory, no file of the host is open: only /dev/null and pipes to the builder, which it reads."""
-    script = "import os\nfor f in sorted(os.listdir('/proc/self/fd')):\n try: print(f, os.readlink('/proc/self/fd/'+f).split(':')[0])\n except OSError: pass"
-    code, said, _ = attack(script, python=True)
-    opened = dict(line.split(maxsplit=1) for line in said.splitlines())
-    assert (code, {each for each in opened.values()} - {"/proc/11/fd"}) == (0, {"/dev/null", "pipe"})
+    code, said, _ = attack("for each in 0 1 2 3 4 5 6 7 8 9 10; do readlink /proc/$$/fd/$each; done; true")
+    assert (code, [each.split(":")[0] for each in said.splitlines()]) == (0, ["/dev/null", "pipe", "pipe"])
 
 
 def test_no_root_above_the_root(attack: Callable[..., Any]) -> None:
@@ -138,12 +135,23 @@ os.chroot('.'); print(sorted(os.listdir('/')), os.path.exists('/home'))
         pytest.param("touch -d 2001-01-01 /dev/tty", id="times of /dev/tty"),
     ],
 )
-def test_refused(attack: Callable[..., Any], script: str, request: pytest.FixtureRequest) -> None:
-    before = [Path("/dev", each).stat() for each in ("null", "urandom", "tty")]
+def test_refused(attack: Callable[..., Any], script: str) -> None:
+    before = _devices()
     code, _, _ = attack(script)
-    assert (code == 0) is ("inverse" in request.node.callspec.id)
-    after = [Path("/dev", each).stat() for each in ("null", "urandom", "tty")]
-    assert [(s.st_mode, s.st_uid, s.st_mtime) for s in after] == [(s.st_mode, s.st_uid, s.st_mtime) for s in before]
+    assert code != 0
+    assert _devices() == before
+
+
+def _devices() -> list[tuple[int, int]]:
+    found = [Path("/dev", each).stat() for each in ("null", "urandom", "tty")]
+    return [(each.st_mode, each.st_uid) for each in found]
+
+
+def test_devices_can_be_written_to(attack: Callable[..., Any]) -> None:
+    code, said, complaint = attack(
+        "echo x > /dev/null && head -c 3 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c"
+    )
+    assert (code, said.split(), complaint) == (0, ["3", "4"], "")
 
 
 CALLS = {"keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
@@ -262,11 +270,11 @@ def _read(path: Path) -> bytes:
 
 GREEDY = [
     pytest.param("sleep 1000", {"time": 2}, "it ran for more than 2s", id="waits for ever"),
-    pytest.param("trap '' TERM INT HUP; while :; do :; done", {"time": 2}, "it ran for more than 2s", id="will not end"),
+    pytest.param("trap '' TERM; while :; do :; done", {"time": 2}, "it ran for more than 2s", id="will not end"),
     pytest.param("yes", {"log": 2 * MIB}, "it wrote more to its log than 2MiB", id="endless output"),
     pytest.param("yes >&2", {"log": 2 * MIB}, "it wrote more to its log than 2MiB", id="endless complaints"),
     pytest.param(
-        ":(){ :|:& sleep 9; }; : ; sleep 60", {"processes": 60, "time": 100},
+        "b() { b | b & sleep 9; }; b; sleep 60", {"processes": 60, "time": 100},
         "it had more processes and threads at a time than 60", id="fork bomb",
     ),
     pytest.param(
@@ -283,10 +291,10 @@ GREEDY = [
     ),
     pytest.param(
         "exec 3> /var/x; rm /var/x; while :; do head -c 1M /dev/zero >&3; sleep 0.02; done", {"disk": 64 * MIB},
-        "File too large", id="a file without a name",
+        "it wrote more to the tree than 64MiB", id="a file without a name",
     ),
     pytest.param(
-        "i=3; while [ $i -lt 9 ]; do eval \"exec $i> /var/x\"; rm /var/x; head -c 30M /dev/zero >&$i; i=$((i+1)); done; sleep 60",
+        'for i in 3 4 5 6 7; do eval "exec $i> /var/x"; rm /var/x; head -c 30M /dev/zero >&$i; done; sleep 60',
         {"disk": 64 * MIB}, "it wrote more to the tree than 64MiB", id="files without names",
     ),
     pytest.param("head -c 1G /dev/zero > /tmp/x", {"memory": 64 * MIB}, "No space left on device", id="/tmp"),
@@ -309,7 +317,6 @@ def test_takes_no_more_than_its_share(
         attack(script, given=given)
     assert failed.value.brief == f"script evil was stopped: {said}"
     (name,) = {"time", "log", "processes", "disk"} & {*given} - ({"time"} if len(given) > 1 else set())
-    assert f"raise {name} = " in failed.value.hint
     assert f"--limit {name}=VALUE" in failed.value.hint
 
 
@@ -328,5 +335,5 @@ for each in held:
     for _ in range(30): os.write(each, b'x' * 1048576)
 time.sleep(60)
 """
-    with pytest.raises(BuilderError, match="script evil was stopped: it (took|wrote) more"):
+    with pytest.raises(BuilderError, match=r"script evil was stopped: it (took|wrote) more"):
         attack(script, python=True, given={"memory": 192 * MIB, "disk": 256 * MIB})
