@@ -108,7 +108,7 @@ class Watcher:
         """What the command starts with: it enters the group, may write no larger file, and when this machine runs out
         of memory it is the first to go."""
         own = ("choom", "-n", str(_KILL_ME_FIRST), "--")
-        # Where there is no group: of the user who builds, in this namespace (an ordinary user's; root has no such limit).
+        # Where there is no group: of the user who builds, in this namespace. This machine's root has no such limit.
         tasks = f"--nproc={self.limits.processes + _OURS}"
         return (*self.group.prefix, *own, "prlimit", "--core=0", tasks, f"--fsize={self.limits.disk}", "--")
 
