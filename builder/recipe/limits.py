@@ -23,7 +23,7 @@ def limit_numbers(*tables: Limits) -> dict[str, int]:
 
 def limits_of(recipe: Recipe, script: int | None = None) -> dict[str, int]:
     """The limits of a recipe's steps, or of the one of scripts[script]."""
-    own = (recipe.scripts[script].limits,) if script is not None else ()
+    own = () if script is None else (each.limits for each in recipe.scripts[script : script + 1])
     return limit_numbers(recipe.limits, *own)
 
 
