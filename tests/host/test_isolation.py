@@ -118,9 +118,7 @@ os.chroot('.'); print(sorted(os.listdir('/')), os.path.exists('/home'))
         pytest.param("mknod /var/x b 8 0", id="disk"),
         pytest.param("mknod /var/x c 1 1", id="/dev/mem"),
         pytest.param("losetup --find --show /etc", id="loop"),
-        pytest.param(
-            "test ! -e /dev/kvm -a ! -e /dev/mem -a ! -e /dev/fuse -a ! -e /dev/net -a ! -e /dev/vsock", id="inverse"
-        ),
+        pytest.param("ls -d /dev/kvm || ls -d /dev/mem || ls -d /dev/fuse || ls -d /dev/net /dev/vsock", id="devices"),
         pytest.param("echo /bin/evil > /proc/sys/kernel/core_pattern", id="core pattern"),
         pytest.param("echo b > /proc/sysrq-trigger", id="sysrq"),
         pytest.param("echo 1 > /proc/1/oom_score_adj", id="proc"),
