@@ -1,7 +1,7 @@
 """Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class Options:
     endpoint_url: str | None = None
     store: Path | None = None
     jobs: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """What every step may take of this machine, whatever recipes say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +297,7 @@ class Factory:
             endpoint_url=endpoint_url,
             profile=self.options.profile,
             secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
+            limits=self.options.limits,
         )
 
     def _resolver(self, executor: "LocalExecutor", image: str) -> "Resolver":

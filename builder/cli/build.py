@@ -14,6 +14,7 @@ from builder.factory import Factory, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
 from builder.prepared import Prepared
+from builder.recipe.limits import parse_limits
 
 if TYPE_CHECKING:
     from builder.preflight.finding import Finding
@@ -244,6 +245,7 @@ def build(
     until: Until = "",
     rebuild: Rebuild = "",
     require_cached_: RequireCached = "",
+    limit: o.Limit = [],  # noqa: B006
     jobs: o.Jobs = 0,
     region: o.Region = LOCAL,
     profile: o.Profile = None,
@@ -265,13 +267,20 @@ def build(
     """
     for name, option in ((until, "--until"), (rebuild, "--rebuild"), (require_cached_, "--require-cached")):
         check_stage(name, option)
+    limits = parse_limits(limit)
     results: list[str] = []
     documents: list[dict[str, Any]] = []
     kept = o.factory(store=store).store
     for path in recipes:
         with progress.listener(quiet or json, kept if verbose else None) as listener:
             factory = o.factory(
-                region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+                store=store,
+                jobs=jobs,
+                listener=listener,
+                limits=limits,
             )
             selection = o.selection(instance_type, arch, virtualization, boot)
             report = build_one(

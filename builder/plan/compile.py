@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
@@ -12,6 +13,7 @@ from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
 from builder.plan.request import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
+from builder.recipe.limits import limits_of
 from builder.recipe.model import VIRTUALIZATIONS, Recipe
 
 Layers = list[tuple[str, Step]]
@@ -95,7 +97,7 @@ def compile_plan(
     """The merged plan of the wanted variants. `conditional`: by a variant's name, what the recipe is for it where
     conditions change it; what is equal all the same has equal keys, and is made once."""
     plan = merge(
-        Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each)))
+        Chain(variant=each.variant, steps=tuple(_limited(each)), warnings=tuple(_warnings(each)))
         for each in _requests(recipe, kernel, lock, sources, made, target, wanted, conditional or {})
     )
     published.refuse_shared_names(plan.steps)
@@ -140,6 +142,14 @@ def _warnings(request: Request) -> Iterator[str]:
     yield from request.locked.notes
     if request.unsupported:
         yield f"{request.variant.name}: the AMI will not boot: {request.unsupported}"
+
+
+def _limited(request: Request) -> Iterator[Step]:
+    """The way of one variant, each step with its limits."""
+    for each in _chain(request):
+        number = each.label.removeprefix("customise.")
+        script = int(number) - 1 if number.isdecimal() else None
+        yield replace(each, limits=tuple(sorted(limits_of(request.recipe, script).items())))
 
 
 def _chain(request: Request) -> Iterator[Step]:

@@ -9,7 +9,20 @@ from pydantic import Field, model_validator
 
 from builder.catalog.tables import Table
 from builder.recipe.aws import Bundle, Publish, Register, Volume
-from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User, Verify
+from builder.recipe.system import (
+    File,
+    Group,
+    Limits,
+    Modules,
+    Overlay,
+    Script,
+    Selinux,
+    Services,
+    Timer,
+    Unit,
+    User,
+    Verify,
+)
 from builder.recipe.words import (
     Address,
     AuthorPath,
@@ -180,6 +193,7 @@ class Recipe(Table):
     files: tuple[File, ...] = Field((), description="Files to put into the image.")
     overlays: tuple[Overlay, ...] = Field((), description="Directories to lay over the image's root.")
     scripts: tuple[Script, ...] = Field((), description="Programs to run in the tree, in order.")
+    limits: Limits = Field(Limits(), description="What scripts, and programs of packages, may take while building.")
     services: Services = Field(Services(), description="systemd units.")
     units: tuple[Unit, ...] = Field((), description="systemd units of the author's.")
     timers: tuple[Timer, ...] = Field((), description="Timers.")

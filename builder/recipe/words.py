@@ -34,6 +34,22 @@ def _finding(text: str) -> str:
     return text
 
 
+_DURATION = re.compile(r"([1-9][0-9]{0,5}) ?(s|min|h)")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of "90s", "10min" or "2h". ValueError for anything else, with what to write."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a time: write a whole number with s, min or h, such as "10min"')
+    return int(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
 def _size(text: str) -> str:
     parse_size(text)
     return text
@@ -223,6 +239,7 @@ SshKey = Annotated[
     str, AfterValidator(_ssh_key), schema(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( [^\n]*)?$")
 ]
 Size = Annotated[str, AfterValidator(_size), schema(pattern="^[1-9][0-9]* ?(MiB|GiB)$")]
+Duration = Annotated[str, AfterValidator(_duration), schema(pattern="^[1-9][0-9]{0,5} ?(s|min|h)$")]
 ImageSize = Annotated[str, AfterValidator(_image_size), schema(pattern="^(auto|[1-9][0-9]* ?MiB|([1-9]|10) ?GiB)$")]
 VolumeSize = Annotated[str, AfterValidator(_volume_size), schema(pattern="^(auto|[1-9][0-9]* ?(MiB|GiB))$")]
 TagKey = Annotated[

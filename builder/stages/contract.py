@@ -50,6 +50,8 @@ class Surroundings:
     """SHA-256 of a file of the recipe's author, to where it is; `run` checks the digest as it reads."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Name of a secret (`private_key`, `signing_key`) to the file that holds it; never its value."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Those of host/limits.py that are not the usual ones."""
 
 
 class Progress(Protocol):

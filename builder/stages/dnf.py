@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from pathlib import Path
 from builder.errors import BuilderError
 from builder.host import process, tree_files
 from builder.host.rpm_warnings import check_warnings
-from builder.host.sandbox import Bind, confined_command, require_architecture
+from builder.host.sandbox import Bind, require_architecture, run_confined
 from builder.stages.contract import StageContext
 from builder.stages.dnf_refusals import explain
 from builder.stages.values import LockedPackage, PackageSource
@@ -148,19 +149,20 @@ def install(
     device = tree / "dev"
     binds = (*found.binds, Bind(source=tree, destination=f"{WORK}/root", writable=True))
 
-    def confined(command: Sequence[str], *, network: bool) -> list[str]:
-        return confined_command(command, binds=binds, network=network, devices=[f"{WORK}/root/dev"])
+    def confined(
+        command: Sequence[str], *, network: bool = False, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        place = [f"{WORK}/root/dev"]
+        return run_confined(command, env=environment, binds=binds, network=network, devices=place, check=check)
 
     def installed() -> str:
-        query = ["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]
-        listed = process.run(confined(query, network=False), env=environment, clean=True, capture=True)
-        return listed.stdout.decode()
+        return confined(["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]).stdout.decode()
 
     device.mkdir(exist_ok=True)
     process.require("dnf", "dnf")
     before = installed() if on_top else ""
     command = install_command(packages, architecture=architecture, release=release)
-    done = process.run(confined(command, network=found.network), env=environment, clean=True, capture=True, check=False)
+    done = confined(command, network=found.network, check=False)
     said = done.stdout.decode(errors="replace")
     sys.stderr.write(said)
     said += done.stderr.decode(errors="replace")
