@@ -7,6 +7,7 @@ from builder.cli import (
     boot,
     boundary,
     build,
+    diff,
     explain,
     fleet,
     look,
@@ -38,6 +39,7 @@ app.command()(verify.verify)
 app.command()(boot.boot)
 app.command()(explain.explain)
 app.command()(explain.provenance)
+app.command()(diff.diff)
 app.command(context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command()(look.shell)
 app.command()(look.logs)
