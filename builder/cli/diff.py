@@ -79,7 +79,10 @@ def differences(before: Path, after: Path, scratch: Path) -> "tuple[Differences,
     from builder.compare.differences import Differences, blocks_that_differ, compare
     from builder.compare.image import Places, digests, read_images
 
-    old, new = digests(before), digests(after)
+    try:
+        old, new = digests(before), digests(after)
+    except OSError as error:
+        raise BuilderError(f"{error.filename or before} cannot be read: {error.strerror}") from error
     total, other = max(len(old), len(new)), blocks_that_differ(old, new)
     if not other and before.stat().st_size == after.stat().st_size:
         return Differences(), total

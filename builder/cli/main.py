@@ -12,6 +12,7 @@ from builder.cli import (
     fleet,
     look,
     output,
+    provenance,
     recipe,
     region,
     snapshot,
@@ -38,7 +39,7 @@ app.command()(build.build)
 app.command()(verify.verify)
 app.command()(boot.boot)
 app.command()(explain.explain)
-app.command()(explain.provenance)
+app.command()(provenance.provenance)
 app.command()(diff.diff)
 app.command(context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command()(look.shell)

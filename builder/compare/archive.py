@@ -73,7 +73,7 @@ def read_tree(
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """One by one, none of them remembered."""
     while (member := archive.next()) is not None:
-        archive.members = []
+        setattr(archive, "members", [])  # noqa: B010 (typeshed knows no such attribute)
         yield member
 
 

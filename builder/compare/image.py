@@ -4,6 +4,7 @@ Two images are read at the same time. libguestfs is started once for both, and o
 costs more than all the rest; neither way mounts anything on this machine.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -161,3 +162,9 @@ def _contents(
         packages=read_packages(kept),
         disk={**disk.facts(part), **{f"root file system: {name}": value for name, value in told.items()}},
     )
+
+
+def sha256(image: Path) -> str:
+    """Of a whole image, holes and all."""
+    with image.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -86,7 +86,7 @@ AT_A_FULL_DESK = [
     ("wrong-log", ["logs", "feedfeedfeed"]),
     ("wrong-ami", ["provenance", "ami-00000000"]),
     ("wrong-path", ["provenance", "web.toml"]),
-    ("diff-equal", ["diff", "KEY", "KEY"]),
+    ("diff-equal", ["diff", "web.toml", "web.toml"]),
     ("wrong-diff", ["diff", "KEY", "nothere.img"]),
     ("wrong-diff-ami", ["diff", "KEY", "ami-0123456789abcdef0"]),
     ("wrong-kernel", ["explain", "fstab", "--kernel", "fedra"]),

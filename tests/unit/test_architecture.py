@@ -33,6 +33,7 @@ MAY: dict[str, frozenset[str]] = {
     "bundles": LOW | {"contract", "cloud"},
     "images": LOW | DATA | {"cloud"},
     "compare": LOW,
+    "provenance": LOW | {"store", "compare"},
     "recipe": frozenset({"catalog", "formats", "specs"}),
     "stages": LOW | DATA | {"store", "machine", "cloud", "bundles", "images"},
     "worker": LOW | DATA,

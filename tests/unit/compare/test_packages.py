@@ -29,7 +29,14 @@ Source: glibc
 Version: 2.36-9
 Architecture: amd64
 """
-BASH = {1000: "bash", 1001: "5.2", 1002: "3.fc40", 1009: 8_000_000, 1014: "GPL-3.0-or-later", 1022: "x86_64"}
+BASH: dict[int, int | str] = {
+    1000: "bash",
+    1001: "5.2",
+    1002: "3.fc40",
+    1009: 8_000_000,
+    1014: "GPL-3.0-or-later",
+    1022: "x86_64",
+}
 
 
 def test_dpkg() -> None:
