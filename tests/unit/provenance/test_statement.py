@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from builder.provenance.origin import Origin, recall, remember
+from builder.host.packages import required_packages
+from builder.provenance.origin import Origin, recall, remember, tools
 from builder.provenance.statement import statement
 from builder.store.contract import Record
 
@@ -72,3 +73,9 @@ def test_the_first_origin_is_kept(tmp_path: Path) -> None:
     assert recall(tmp_path, "k") == ORIGIN
     (tmp_path / "origins/k.json").write_text("damaged")
     assert recall(tmp_path, "k") is None
+
+
+def test_tools_are_packages_of_the_list() -> None:
+    """None on a machine without dpkg."""
+    known = {each.name for each in required_packages()}
+    assert tools().keys() <= known
