@@ -72,7 +72,7 @@ def _packages_title(found: Differences) -> str:
     counts = (len(found.packages_added), len(found.packages_removed), len(found.packages_changed))
     if not any(counts):
         return ""
-    grown = sum(each.size for each in (*found.packages_added, *found.packages_changed))
+    grown = sum(each.size for each in found.packages_added) + sum(each.size for each in found.packages_changed)
     grown -= sum(each.size for each in found.packages_removed)
     return f"packages: {counts[0]} added, {counts[1]} removed, {counts[2]} changed ({_more(grown)})"
 
