@@ -42,6 +42,10 @@ Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the region:
 Online = Annotated[
     bool, typer.Option("--online", help="Ask the region, too, what would keep the build from being done there.")
 ]
+Twice = Annotated[
+    bool,
+    typer.Option("--verify-reproducible", help="Build the images twice, and fail if they differ."),
+]
 Update = Annotated[bool, typer.Option("--update", help="Resolve the packages anew.")]
 
 
@@ -246,6 +250,7 @@ def build(
     rebuild: Rebuild = "",
     require_cached_: RequireCached = "",
     limit: o.Limit = [],  # noqa: B006
+    verify_reproducible: Twice = False,
     jobs: o.Jobs = 0,
     region: o.Region = LOCAL,
     profile: o.Profile = None,
@@ -259,6 +264,9 @@ def build(
 
     Stdout: one AMI id a line, in the order of the variants. Only what changed is run. With --until STAGE, stdout is
     the path of that stage's output instead.
+
+    With --verify-reproducible everything up to the images is built once more in a store of its own, before anything is
+    bundled or registered; what differs is told as `ami-factory diff` tells it, with exit code 1.
 
     \b
     Examples:
@@ -283,6 +291,8 @@ def build(
                 limits=limits,
             )
             selection = o.selection(instance_type, arch, virtualization, boot)
+            if verify_reproducible:
+                _build_twice(factory, path, selection, quiet=quiet or json)
             report = build_one(
                 factory, path, selection, until=until, rebuild=rebuild, cached=require_cached_, quiet=quiet
             )
@@ -295,6 +305,13 @@ def build(
     else:
         for each in results:
             output.result(each)
+
+
+def _build_twice(factory: Factory, path: Path, selection: Selection, *, quiet: bool) -> None:
+    from builder.cli.reproduce import verify
+
+    build_one(factory, path, selection, until="image", quiet=quiet)
+    verify(factory, factory.prepare(path), selection, quiet=quiet)
 
 
 def build_one(
@@ -332,7 +349,20 @@ def build_one(
         output.say("nothing to do: every step is there")
     preflight.of_build(factory, prepared, plan, actions, known, quiet=quiet)
     done = factory.build(plan, actions, prepared.loaded.recipe)
+    _remember(factory, prepared, plan)
     return build_report(path, plan, actions, done, observed.remote, factory.store, until)
+
+
+def _remember(factory: Factory, prepared: Prepared, plan: Plan) -> None:
+    """What `provenance` tells of an image besides its record; only of images that have it not yet."""
+    from builder.provenance.origin import origin, recall, remember
+
+    store = factory.store
+    for each in plan.steps:
+        if each.stage == "image" and store.has(each.key) and recall(store.root, each.key) is None:
+            loaded = prepared.loaded
+            found = origin(loaded.recipe.name, loaded.path, prepared.lock_path, each.variants[0])
+            remember(store.root, each.key, found)
 
 
 def _show_summary(report: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ MAY: dict[str, frozenset[str]] = {
     "cloud": LOW | {"contract"},
     "bundles": LOW | {"contract", "cloud"},
     "images": LOW | DATA | {"cloud"},
+    "compare": LOW,
+    "provenance": LOW | {"store", "compare"},
     "recipe": frozenset({"catalog", "formats", "specs"}),
     "stages": LOW | DATA | {"store", "machine", "cloud", "bundles", "images"},
     "worker": LOW | DATA,
@@ -74,6 +76,7 @@ STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
 PROGRAMS = (
     "builder/worker.py",
     "builder/shell.py",
+    "builder/compare/ext_program.py",
     "builder/region/",
     "builder/machine/watch.py",
     "builder/machine/relay.py",
