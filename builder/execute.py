@@ -54,6 +54,7 @@ class Place:
     cache: Path
     endpoint_url: str | None = None
     profile: str | None = None
+    mirrors: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
 
     def surroundings(self, trees: Path, sources: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Place:
             "endpoint_url": self.endpoint_url,
             "profile": self.profile,
             "sources": dict(sources),
+            "mirrors": dict(self.mirrors),
             "secrets": dict(self.secrets),
         }
 

@@ -30,6 +30,9 @@ class ArchitectureLock:
     notes: tuple[str, ...] = ()
     hvm_packages: tuple[LockedPackage, ...] = later(())
     """What the boot loader of hvm adds to all the others."""
+    metadata: tuple[tuple[str, int], ...] = later(())
+    """A repository's id and when the metadata that this was resolved from was made, in seconds since 1970: so that
+    older ones are not taken for newer ones the next time."""
 
     @property
     def source_epoch(self) -> int:
@@ -104,6 +107,7 @@ def load_lock(path: Path) -> Lock | None:
                     kernel_packages=tuple(_package(LockedPackage, each) for each in entry["kernel_packages"]),
                     notes=tuple(map(str, entry["notes"])),
                     hvm_packages=tuple(_package(LockedPackage, each) for each in entry.get("hvm_packages", ())),
+                    metadata=tuple((str(name), int(made)) for name, made in entry.get("metadata", ())),
                 )
                 for name, entry in table["architectures"].items()
             },

@@ -28,6 +28,7 @@ from builder.stages.customise.spec import CustomiseSpec, Group, Link, Script, Us
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
+from builder.stages.values import rpm_database
 from builder.stages.verify.spec import DiskWanted, VerifySpec
 
 
@@ -38,6 +39,7 @@ def packages_spec(request: Request) -> PackagesSpec:
         repositories=package_sources(request.recipe, request.sources.keys),
         packages=request.locked.packages,
         source_epoch=request.epoch,
+        database=rpm_database(request.locked.packages),
     )
 
 
@@ -69,6 +71,7 @@ def kernel_spec(request: Request) -> KernelSpec:
         modules=request.modules,
         payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
+        database=rpm_database(request.locked.packages),
     )
 
 

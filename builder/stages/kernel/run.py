@@ -17,7 +17,7 @@ def run(spec: KernelSpec, context: StageContext) -> Result:
     """Install exactly the lock's kernel packages, and write `layer.tar`. Equal inputs give equal bytes."""
     with (
         root_tree(context, writable=True) as tree,
-        dnf.repositories(context, spec.repositories) as repositories,
+        dnf.repositories(context, spec.repositories, database=spec.database) as repositories,
     ):
         before = find_versions(tree.path)
         dnf.install(
@@ -27,6 +27,7 @@ def run(spec: KernelSpec, context: StageContext) -> Result:
             architecture=spec.architecture,
             release=spec.release,
             source_epoch=spec.source_epoch,
+            database=spec.database,
             on_top=True,
         )
         version = the_version(before, find_versions(tree.path))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from builder.stages.values import LockedPackage, PackageSource
+from builder.canonical import later
+from builder.stages.values import RPM_DATABASE, LockedPackage, PackageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +29,5 @@ class KernelSpec:
     """Compressions that the loader reads; any other is repacked to gzip beside the packaged file. None: it reads none,
     and lets the kernel unpack itself."""
     source_epoch: int
+    database: str = later(RPM_DATABASE)
+    """Where the tree's own rpm looks for its database."""
