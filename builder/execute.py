@@ -54,6 +54,7 @@ class Place:
     cache: Path
     endpoint_url: str | None = None
     profile: str | None = None
+    mirrors: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
     """For every step, whatever the recipe says."""
@@ -69,6 +70,7 @@ class Place:
             "endpoint_url": self.endpoint_url,
             "profile": self.profile,
             "sources": dict(sources),
+            "mirrors": dict(self.mirrors),
             "secrets": dict(self.secrets),
             "limits": {**dict(limits), **self.limits},
         }

@@ -1,5 +1,6 @@
 """Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from builder.plan.decide import Action, Do, Observed, decide
 from builder.plan.request import Made, Target
 from builder.plan.step import Plan, Step, Variant, step
 from builder.prepared import Prepared, conditional, prepare, repacked, with_boot
+from builder.recipe.mirrors import Mirror, mirrors
 from builder.recipe.model import Base, Recipe
 from builder.region.identity import identity as region_identity
 from builder.stages.base.spec import PinSpec
@@ -104,6 +106,7 @@ class Factory:
                 resolver,
                 repacked(recipe),
                 prepared.by_architecture,
+                before=prepared.lock,
             )
         write_lock(lock_path(prepared.loaded.path), fresh)
         return replace(prepared, lock=fresh, stale=False)
@@ -283,6 +286,10 @@ class Factory:
         assert asked is not None
         return account(asked.surroundings, self.options.region)
 
+    def mirrors(self, recipe: Recipe) -> tuple[Mirror, ...]:
+        """Where the recipe's repositories are taken from instead of their own addresses."""
+        return mirrors(recipe, os.environ)
+
     def region_words(self) -> str:
         """The region, for people."""
         return f"{self.options.region} (emulated)" if self.options.region in LOCAL_REGIONS else self.options.region
@@ -296,6 +303,7 @@ class Factory:
             cache=cache_directory(),
             endpoint_url=endpoint_url,
             profile=self.options.profile,
+            mirrors={each.repository: each.address for each in self.mirrors(recipe)},
             secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
             limits=self.options.limits,
         )

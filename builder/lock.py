@@ -53,6 +53,9 @@ class ArchitectureLock:
     """What the boot loader of hvm adds to all the others."""
     base: BaseLock | None = later(None)
     """In place of all of these, where the recipe starts from an image."""
+    metadata: tuple[tuple[str, int], ...] = later(())
+    """A repository's id and when the metadata that this was resolved from was made, in seconds since 1970: so that
+    older ones are not taken for newer ones the next time."""
 
     @property
     def source_epoch(self) -> int:
@@ -140,6 +143,7 @@ def load_lock(path: Path) -> Lock | None:
                     notes=tuple(map(str, entry["notes"])),
                     hvm_packages=tuple(_package(LockedPackage, each) for each in entry.get("hvm_packages", ())),
                     base=_base(entry["base"]) if entry.get("base") else None,
+                    metadata=tuple((str(name), int(made)) for name, made in entry.get("metadata", ())),
                 )
                 for name, entry in table["architectures"].items()
             },

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from builder.catalog.kernels import Kernel
+from builder.catalog.mirrors import mirror_variable
 from builder.errors import BuilderError, RecipeError
 from builder.lock import ArchitectureLock, BaseLock, Lock, asks
 from builder.plan.repositories import package_sources, repository_steps
@@ -52,8 +54,13 @@ def resolve(
     resolver: Resolver,
     repacked: str = "",
     by_architecture: Mapping[str, Recipe] | None = None,
+    *,
+    before: Lock | None = None,
 ) -> Lock:
-    """Resolve every architecture of the recipe anew. `keys` and what follows `resolver`: see lock.asks."""
+    """Resolve every architecture of the recipe anew. `keys` and what follows `resolver`: see lock.asks.
+
+    `before`: the lock that there is, of the same questions. RecipeError for a repository that has gone back in time.
+    """
     own = by_architecture or {}
     architectures: dict[str, ArchitectureLock] = {}
     if recipe.base is not None:
@@ -71,6 +78,8 @@ def resolve(
         architectures[architecture] = _resolve_one(
             own.get(architecture, recipe), architecture, kernel_names, hvm_names, key_files, keys, resolver
         )
+        if before is not None and architecture in before.architectures:
+            _refuse_older(architectures[architecture], before.architectures[architecture])
     asked = asks(recipe, kernel, keys, repacked, own)
     return Lock(recipe=recipe.name, asks=asked, architectures=architectures)
 
@@ -128,6 +137,23 @@ def _base(base: Base, architecture: str, kernel: Kernel, resolver: ImageResolver
     return ArchitectureLock(sources=(), packages=(), kernel_packages=(), notes=notes, base=known)
 
 
+def _refuse_older(found: ArchitectureLock, known: ArchitectureLock) -> None:
+    """A mirror that is behind, or that plays old metadata again to keep a fix away."""
+    latest = dict(known.metadata)
+    for name, made in found.metadata:
+        if made < latest.get(name, 0):
+            raise RecipeError(
+                f"repository {name}: its metadata is of {_day(made)}, older than what the lock was made of "
+                f"({_day(latest[name])}): the mirror is behind, or somebody plays old metadata again",
+                hint=f"use another mirror ({mirror_variable(name)}); if the repository really went back, delete the "
+                "lock and make it anew",
+            )
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def _resolve_one(
     recipe: Recipe,
     architecture: str,
@@ -166,6 +192,7 @@ def _resolve_one(
             kernel_packages=tuple(LockedPackage(**each) for each in answer["kernel_packages"]),
             notes=notes,
             hvm_packages=tuple(LockedPackage(**each) for each in answer.get("hvm_packages", ())),
+            metadata=tuple(sorted(answer.get("metadata", {}).items())),
         )
     except (KeyError, TypeError) as error:
         raise BuilderError(f"the package resolver's answer lacks {error}") from None

@@ -59,6 +59,8 @@ class Kernel(Table):
     initrd: Literal["initramfs-tools", "dracut", "inside"]
     modules: tuple[str, ...]
     packages: dict[Architecture, tuple[str, ...]]
+    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(("pv", "hvm"), min_length=1)
+    """What it boots as. One that is not here is refused, for the reason in `unsupported`."""
     pv: Pv = Pv()
     hvm: Hvm = Hvm()
     filesystem: Filesystem = Filesystem()
@@ -80,6 +82,14 @@ class Kernel(Table):
         """What the kernel (pv: of any kind of guest) or the loader of hvm is in; none if there is none."""
         table: Mapping[Any, tuple[str, ...]] = self.hvm.packages if virtualization == "hvm" else self.packages
         return table.get(architecture, ())
+
+    def refusal(self, virtualization: str, architecture: str) -> str:
+        """Why no image of this kind can be made with it, or ""."""
+        if virtualization in self.virtualization:
+            return ""
+        reasons: Mapping[Any, str] = self.pv.unsupported if virtualization == "pv" else {}
+        why = f": {reasons[architecture]}" if architecture in reasons else ""
+        return f"kernel {self.name} boots {' and '.join(self.virtualization)} images alone{why}"
 
     def aki_in(self, region: str, architecture: str) -> str:
         """The kernel image that boots this kernel; RecipeError names the regions that have one."""

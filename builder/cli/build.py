@@ -105,6 +105,8 @@ def lock(
         factory = o.factory(store=store, jobs=jobs, listener=listener)
         for path in recipes:
             before = factory.prepare(path, anew=update)
+            if not (quiet or json):
+                say_mirrors(factory, before)
             after = factory.lock(before, update=update)
             assert after.lock is not None
             done.append(
@@ -169,10 +171,12 @@ def plan(
         found = preflight.of_plan(factory, prepared, compiled, actions) if online else None
         findings += found or ()
         if json:
-            documents.append(plan_document(path, compiled, actions, found, asked=asked is not None))
+            document = plan_document(path, compiled, actions, found, asked=asked is not None)
+            documents.append({**document, "mirrors": mirror_documents(factory, prepared)})
         else:
             if asked is None:
                 output.say("region: not asked; receipts are taken at their word")
+            say_mirrors(factory, prepared)
             for text in compiled.warnings:
                 output.warn(text)
             output.result(plan_text(compiled, actions))
@@ -181,6 +185,19 @@ def plan(
         output.document("plan", recipes=documents)
     if code := preflight.exit_code(findings):
         raise typer.Exit(code)
+
+
+def mirror_documents(factory: Factory, prepared: Prepared) -> list[dict[str, str]]:
+    """Repositories that are taken from another address than the recipe's tables say."""
+    return [
+        {"repository": each.repository, "address": each.address, "origin": each.origin}
+        for each in factory.mirrors(prepared.loaded.recipe)
+    ]
+
+
+def say_mirrors(factory: Factory, prepared: Prepared) -> None:
+    for each in factory.mirrors(prepared.loaded.recipe):
+        output.say(f"mirror: {each.repository} is taken from {each.address} ({each.origin})")
 
 
 def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
@@ -332,6 +349,8 @@ def build_one(
     region = factory.region(start=True) if needs_region else None
     if needs_region and not quiet:
         output.say(f"region: {factory.region_words()}")
+    if not quiet:
+        say_mirrors(factory, prepared)
     known = preflight.early(factory, prepared, selection or Selection(), until, quiet=quiet) if needs_region else ()
     if prepared.lock is None and not quiet:
         why = "the recipe asks for other packages than its lock" if prepared.stale else "first build"

@@ -135,6 +135,8 @@ def _requests(
 ) -> Iterator[Request]:
     for variant in wanted:
         its, files = conditional.get(variant.name, (recipe, sources))
+        if refusal := kernel.refusal(variant.virtualization, variant.architecture):
+            raise RecipeError(refusal, hint="choose another virtualization, or another kernel in the recipe")
         yield Request(recipe=its, kernel=kernel, lock=lock, sources=files, made=made, target=target, variant=variant)
 
 

@@ -31,6 +31,7 @@ from builder.stages.guest.spec import GuestSpec
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
+from builder.stages.values import rpm_database
 from builder.stages.verify.spec import AccountKeys, DiskWanted, VerifySpec, Waiver
 
 
@@ -41,6 +42,7 @@ def packages_spec(request: Request) -> PackagesSpec:
         repositories=package_sources(request.recipe, request.sources.keys),
         packages=request.locked.packages,
         source_epoch=request.epoch,
+        database=rpm_database(request.locked.packages),
     )
 
 
@@ -83,6 +85,7 @@ def kernel_spec(request: Request) -> KernelSpec:
         modules=request.modules,
         payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
+        database=rpm_database(request.locked.packages),
         **(_guest_kernel(request, request.locked.base) if request.locked.base else {}),
     )
 

@@ -209,6 +209,19 @@ def _repositories(table: Table) -> Iterator[Fault]:
         if isinstance(each.get("id"), str)
     ]
     yield from _repeated(ids, lambda name: f"two repositories are called {shown(name)}")
+    yield from _mirrors(table, [name for _, name in ids])
+
+
+def _mirrors(table: Table, repositories: Sequence[str]) -> Iterator[Fault]:
+    """A mirror of a repository that there is not, or that is made here."""
+    mirrors = _at(table, ("mirrors",))
+    made = [each.get("id") for _, each in _tables(table, "distribution", "repositories") if each.get("repack")]
+    for name in mirrors if isinstance(mirrors, dict) else ():
+        if name in made:
+            yield Fault(key=("mirrors", name), message=f"{name} is made here, from the host's own archive: it has none")
+        elif name not in repositories:
+            near = suggestion(name, repositories) or f"; there are: {', '.join(repositories) or 'none'}"
+            yield Fault(key=("mirrors", name), message=f"{shown(name)} is no repository of this recipe{near}")
 
 
 def _base(table: Table) -> Iterator[Fault]:
@@ -235,7 +248,11 @@ def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
     except BuilderError as error:
         yield Fault(key=("kernel",), message=f"{shown(name)} cannot be used: {error.brief}")
         return
-    for key, architecture in _strings(table, "architectures"):
+    architectures = _strings(table, "architectures")
+    for key, virtual in _strings(table, "virtualization"):
+        if virtual in ("pv", "hvm") and (message := kernel.refusal(virtual, next((a for _, a in architectures), ""))):
+            yield Fault(key=key, message=message)
+    for key, architecture in architectures:
         if architecture in ("x86_64", "i386") and architecture not in kernel.packages:
             has = ", ".join(kernel.packages)
             yield Fault(key=key, message=f"kernel {shown(name)} has no packages for {architecture} (it has {has})")

@@ -24,7 +24,7 @@ CONDITIONAL = (
 # Those that may not.
 COMMON = (
     "extends", "include", "name", "version", "description", "architectures", "virtualization", "instance_types",
-    "kernel", "base", "bundle", "publish", "limits",
+    "kernel", "base", "mirrors", "bundle", "publish", "limits",
 )  # fmt: skip
 # What a file says besides the recipe itself.
 BESIDES = ("add", "remove", "when")

@@ -33,6 +33,7 @@ from builder.recipe.words import (
     KernelName,
     Label,
     Locale,
+    MirrorAddress,
     Name,
     PackageName,
     Release,
@@ -186,6 +187,12 @@ class Recipe(Table):
     locale: Locale = Field("C.UTF-8", description="LANG of the system.")
     distribution: Distribution = Field(description="The distribution.")
     base: Base | None = Field(None, description="An existing image to start from, instead of a distribution.")
+    mirrors: dict[RepositoryName, MirrorAddress] = Field(
+        default_factory=dict,
+        description="A repository's id to the address of a mirror, a directory with repodata/, that is used instead "
+        "of the one in its table; $releasever and $basearch are filled in. AMI_FACTORY_MIRROR_ID, the id in capitals, "
+        "comes before it. Nothing is built anew for another mirror: the lock says what is installed.",
+    )
     network: Network = Field(Network(), description="The network.")
     ssh: Ssh = Field(Ssh(), description="How root logs in.")
     users: tuple[User, ...] = Field((), description="User accounts.")

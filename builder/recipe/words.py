@@ -148,6 +148,11 @@ Address = Annotated[
         r"^((https?|ftp)://[^\s@]+|file:///\S+)?$", "an address that starts with https://, http://, ftp:// or file:///"
     ),
 ]
+# No user and no password: an address is shown, and written into logs.
+MIRROR = r"^((https?|ftp)://[^\s@]+|file:///\S+)$"
+MirrorAddress = Annotated[
+    str, text(MIRROR, "the address of a mirror, which starts with https://, http://, ftp:// or file:///")
+]
 UnitName = Annotated[str, text(r"^[A-Za-z0-9:_.@\\-]+$", "the name of a systemd unit")]
 AccountName = Annotated[
     str, text(r"^[a-z_][a-z0-9_-]{0,31}$", "a user or group name: lower case letters, digits, _ and -")

@@ -1,6 +1,10 @@
 """Values that several stages' specs and the lock are made of."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from builder.errors import RecipeError
 
 UNPINNED = (
     "packages by the image's own {manager}: the lock pins their versions, not their bytes; these are of the "
@@ -41,6 +45,31 @@ class LockedPackage:
     @property
     def nevra(self) -> str:
         return f"{self.name}-{self.epoch}:{self.version}-{self.release}.{self.architecture}"
+
+
+RPM_DATABASE = "/usr/lib/sysimage/rpm"
+"""Where rpm keeps its database since 4.17 as Fedora 36 and everything of its line builds it (Fedora's change
+RelocateRPMToUsr); see rpm_database for those before."""
+
+
+def rpm_database(packages: Iterable["LockedPackage"]) -> str:
+    """Where the rpm among these packages looks for its database: one that lay elsewhere would not be seen by the guest.
+
+    rpm 4.16, as RHEL 9 and Amazon Linux 2023 have it, looks in /var/lib/rpm. A tree without rpm has the newer place.
+    RecipeError for an rpm before 4.16, the first that can read an SQLite database.
+    """
+    version = next((each.version for each in packages if each.name == "rpm"), "")
+    if version and _numbers(version) < (4, 16):
+        raise RecipeError(
+            f"this release's own rpm {version} could not read what is installed: before 4.16 rpm keeps its database in "
+            "Berkeley DB, which the rpm of this machine does not write any more",
+            hint="choose a newer release (docs/support.md names those that can be built)",
+        )
+    return "/var/lib/rpm" if version and _numbers(version) < (4, 17) else RPM_DATABASE
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

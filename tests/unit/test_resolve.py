@@ -160,3 +160,26 @@ def test_an_existing_image(tmp_path: Path) -> None:
     said["architecture"] = "i386"
     with pytest.raises(RecipeError, match=r"/web\.tar is a system for i386"):
         resolve(ready.loaded.recipe, ready.loaded.kernel, {}, {}, resolver)
+
+
+def test_metadata_that_is_played_again_is_refused() -> None:
+    """Of the lock that answers the same questions: another release may well be older."""
+    ready = prepared("fedora")
+    assert ready.lock is not None
+    effects = Effects(ready.lock)
+
+    def locked(before: Lock | None, **metadata: int) -> Lock:
+        effects.answer = {"metadata": metadata}
+        recipe, kernel = ready.loaded.recipe, ready.loaded.kernel
+        return resolve(recipe, kernel, ready.key_files, ready.sources.keys, effects.resolver, before=before)
+
+    first = locked(None, updates=1_700_000_000, fedora=1_600_000_000)
+    assert first.architectures["x86_64"].metadata == (("fedora", 1_600_000_000), ("updates", 1_700_000_000))
+    assert locked(first, updates=1_700_000_001, fedora=1_600_000_000, more=1) is not None
+    with pytest.raises(RecipeError) as error:
+        locked(first, updates=1_699_999_999, fedora=1_600_000_000)
+    assert error.value.brief == (
+        "repository updates: its metadata is of 2023-11-14 22:13 UTC, older than what the lock was made of "
+        "(2023-11-14 22:13 UTC): the mirror is behind, or somebody plays old metadata again"
+    )
+    assert "AMI_FACTORY_MIRROR_UPDATES" in error.value.hint

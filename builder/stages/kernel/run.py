@@ -40,7 +40,7 @@ def _installed(tree: Path, spec: KernelSpec, context: StageContext) -> str:
     """Install what the lock has for the kernel; the version of the one to boot."""
     before = find_versions(tree)
     if spec.packages:
-        with dnf.repositories(context, spec.repositories) as repositories:
+        with dnf.repositories(context, spec.repositories, database=spec.database) as repositories:
             dnf.install(
                 tree,
                 spec.packages,
@@ -48,6 +48,7 @@ def _installed(tree: Path, spec: KernelSpec, context: StageContext) -> str:
                 architecture=spec.architecture,
                 release=spec.release,
                 source_epoch=spec.source_epoch,
+                database=spec.database,
                 on_top=True,
             )
     elif spec.guest:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from builder.canonical import later
-from builder.stages.values import GuestPackage, LockedPackage, PackageSource
+from builder.stages.values import RPM_DATABASE, GuestPackage, LockedPackage, PackageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +32,5 @@ class KernelSpec:
     manager: str = later("")
     """Of an existing image: apt, dnf or yum, its own, installs `guest`."""
     guest: tuple[GuestPackage, ...] = later(())
+    database: str = later(RPM_DATABASE)
+    """Where the tree's own rpm looks for its database."""

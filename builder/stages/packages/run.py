@@ -10,7 +10,7 @@ def run(spec: PackagesSpec, context: StageContext) -> Result:
     """Install exactly the lock, and write `layer.tar`. Equal specs and repositories give equal bytes."""
     with (
         root_tree(context, writable=True) as tree,
-        dnf.repositories(context, spec.repositories) as repositories,
+        dnf.repositories(context, spec.repositories, database=spec.database) as repositories,
     ):
         dnf.install(
             tree.path,
@@ -19,6 +19,7 @@ def run(spec: PackagesSpec, context: StageContext) -> Result:
             architecture=spec.architecture,
             release=spec.release,
             source_epoch=spec.source_epoch,
+            database=spec.database,
         )
     assert tree.upper is not None
     return {**commit_layer(context, tree.upper, spec.source_epoch), "packages": len(spec.packages)}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from builder.canonical import later
-from builder.stages.values import LockedPackage, PackageSource
+from builder.stages.values import RPM_DATABASE, LockedPackage, PackageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,8 @@ class PackagesSpec:
     repositories: tuple[PackageSource, ...]
     packages: tuple[LockedPackage, ...]
     source_epoch: int
+    database: str = later(RPM_DATABASE)
+    """Where the tree's own rpm looks for its database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class ResolveSpec:
 
     Result: `{"packages": [...], "kernel_packages": [...], "hvm_packages": [...]}`, each a list of LockedPackage as
     plain data, sorted by name and architecture; `kernel_packages` is what the kernel adds to the closure of
-    `packages`, and `hvm_packages` what the boot loader of hvm adds to both.
+    `packages`, and `hvm_packages` what the boot loader of hvm adds to both. And `metadata`: seconds since 1970, when
+    that of each repository with an address was made.
     """
 
     VERSION: ClassVar[int] = 1

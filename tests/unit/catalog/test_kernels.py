@@ -21,9 +21,15 @@ def test_ours(name: str) -> None:
     assert kernel.name == name
     assert {"xen-blkfront", "ext4"} <= set(kernel.modules)
     for architecture in kernel.packages:
-        assert kernel.aki_in("local", architecture).startswith("aki-")
+        if "pv" in kernel.virtualization:
+            assert kernel.aki_in("local", architecture).startswith("aki-")
+        else:
+            assert kernel.pv.unsupported[architecture] in kernel.refusal("pv", architecture)
+        assert kernel.refusal("hvm", architecture) == ""
+        assert {"nvme", "ena", "xen-blkfront", "xen-netfront"} <= set(kernel.hvm.modules)
+        assert kernel.hvm.packages[architecture]
     for filesystem in ("ext3", "ext4"):
-        assert "^64bit" in kernel.features(filesystem).split(",")
+        assert "pv" not in kernel.virtualization or "^64bit" in kernel.features(filesystem).split(",")
 
 
 def test_defaults_and_digest(tmp_path: Path) -> None:
@@ -38,7 +44,7 @@ def test_defaults_and_digest(tmp_path: Path) -> None:
 def test_unknown_name() -> None:
     error = refused(KERNELS, "quikstart")
     assert error.brief == f'kernel: "quikstart" is not a file under {KERNELS}; did you mean "quickstart"?'
-    assert error.hint == "there are: fedora, inside, quickstart"
+    assert error.hint == "there are: amazon-linux-2023, enterprise-linux, fedora, inside, quickstart"
     assert "is not a file" in refused(KERNELS, "../recipes/quickstart").brief
 
 
@@ -69,3 +75,12 @@ def test_all_faults_with_places(tmp_path: Path) -> None:
 def test_bad_syntax(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("initrd")
     assert refused(tmp_path).brief.startswith(f"{tmp_path}/own.toml:1:7: ")
+
+
+def test_red_hats_kernels_refuse_pv_and_say_why() -> None:
+    kernel = load_kernel(KERNELS, "enterprise-linux")
+    assert kernel.refusal("pv", "x86_64") == (
+        "kernel enterprise-linux boots hvm images alone: Red Hat builds its kernels without CONFIG_XEN_PV since "
+        "release 8 (kernel-x86_64-rhel.config), and CONFIG_XEN_PVHVM alone is left"
+    )
+    assert load_kernel(KERNELS, "quickstart").refusal("pv", "i386") == ""
