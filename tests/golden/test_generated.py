@@ -1,4 +1,4 @@
-"""Every file that we generate for Fedora and for the quickstart distribution, as far as no mirror is needed.
+"""Every file that we generate for the distributions that we have recipes for, as far as no mirror is needed.
 
 The tree below /etc is made by the same functions that the stage calls, in an empty one that has the few files they
 look for. Fedora's sshd_config includes drop-ins and Fedora makes host keys itself; the other stands for
@@ -11,21 +11,29 @@ import pytest
 
 from builder.host import tree_files
 from builder.lock import asks
-from builder.plan.repositories import package_sources
+from builder.plan.repositories import deb_archives, package_sources
+from builder.stages.archives import format_sources
 from builder.stages.configure import run as configure
 from builder.stages.configure import ssh, units
-from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec
+from builder.stages.configure.spec import BootSpec, ConfigureSpec, HvmSpec, NetworkSpec, ServicesSpec, SshSpec
 from builder.stages.dnf import dnf_configuration, install_command
-from builder.stages.values import LockedPackage
+from builder.stages.mmdebstrap import dpkg_command, mmdebstrap_command
+from builder.stages.values import LockedDeb, LockedPackage
 from tests.support.golden import hold
 from tests.support.plans import planned, prepared
 
-SSHD_CONFIG = {"fedora": "Include /etc/ssh/sshd_config.d/*.conf\n", "quickstart": "UsePAM yes\n"}
+INCLUDES = "Include /etc/ssh/sshd_config.d/*.conf\n"
+SSHD_CONFIG = {"debian": INCLUDES, "fedora": INCLUDES, "quickstart": "UsePAM yes\n", "ubuntu": INCLUDES}
+DEBIAN_UNITS = ("ssh.service", "systemd-networkd.service", "systemd-resolved.service")
 UNITS = {
     "fedora": ("sshd.service", "NetworkManager.service", "sshd-keygen.target"),
-    "quickstart": ("ssh.service", "systemd-networkd.service", "systemd-resolved.service"),
+    "debian": DEBIAN_UNITS,
+    "quickstart": DEBIAN_UNITS,
+    "ubuntu": DEBIAN_UNITS,
 }
 NAMES = sorted(UNITS)
+RPMS = ("fedora", "quickstart")
+DEBS = ("debian", "ubuntu")
 
 
 def configure_spec(name: str) -> ConfigureSpec:
@@ -43,6 +51,7 @@ def configure_spec(name: str) -> ConfigureSpec:
         timezone=table["timezone"],
         locale=table["locale"],
         source_epoch=table["source_epoch"],
+        hvm=HvmSpec(**table["hvm"]) if "hvm" in table else None,
     )
 
 
@@ -51,6 +60,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.parametrize("name", RPMS)
 def test_dnf_configuration(name: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
     recipe = ready.loaded.recipe
@@ -62,6 +72,7 @@ def test_dnf_configuration(name: str, rewrite_golden: bool) -> None:
     hold(f"{name}/dnf.conf", text, rewrite=rewrite_golden)
 
 
+@pytest.mark.parametrize("name", RPMS)
 def test_install_command(name: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
     plan = planned(ready)
@@ -70,6 +81,24 @@ def test_install_command(name: str, rewrite_golden: bool) -> None:
         packages = [LockedPackage(**each) for each in spec["packages"]]
         command = install_command(packages, architecture=spec["architecture"], release=spec["release"])
         hold(f"{name}/dnf-{stage}.txt", "\n".join(command) + "\n", rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_sources_of_apt(name: str, rewrite_golden: bool) -> None:
+    ready = prepared(name)
+    archives = deb_archives(ready.loaded.recipe, ready.sources.keys)
+    text = format_sources(archives, {each.id: f"<address of {each.archive}>" for each in archives}, {}, "amd64")
+    hold(f"{name}/apt.sources", text, rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_install_command_of_debs(name: str, rewrite_golden: bool) -> None:
+    plan = planned(prepared(name))
+    specs = {each.stage: each.spec for each in plan.steps if each.stage in ("packages", "kernel")}
+    locked = {stage: [LockedDeb(**each) for each in spec["debs"]] for stage, spec in specs.items()}
+    commands = (mmdebstrap_command(locked["packages"], debian="amd64"), dpkg_command(locked["kernel"]))
+    text = "\n".join("\n".join(command) + "\n" for command in commands)
+    hold(f"{name}/mmdebstrap.txt", text, rewrite=rewrite_golden)
 
 
 def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +126,7 @@ def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pyte
         else:
             listed += f"\n=== {inside} {path.stat().st_mode & 0o7777:04o}\n{path.read_text()}"
     hold(f"{name}/tree.txt", listed, rewrite=rewrite_golden)
-    assert tree_files.exists(tmp_path, ssh.DROP_IN) == (name == "fedora")
+    assert tree_files.exists(tmp_path, ssh.DROP_IN) == (name != "quickstart")
 
 
 def test_what_is_asked_of_the_resolver(name: str, rewrite_golden: bool) -> None:

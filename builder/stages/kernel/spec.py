@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from builder.canonical import later
-from builder.stages.values import GuestPackage, LockedPackage, PackageSource
+from builder.stages.values import DebArchive, GuestPackage, LockedDeb, LockedPackage, PackageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +32,7 @@ class KernelSpec:
     manager: str = later("")
     """Of an existing image: apt, dnf or yum, its own, installs `guest`."""
     guest: tuple[GuestPackage, ...] = later(())
+    debs: tuple[LockedDeb, ...] = later(())
+    """What dpkg installs; `packages` and `repositories` are empty then."""
+    archives: tuple[DebArchive, ...] = later(())
+    """Where `debs` are fetched from."""
