@@ -325,6 +325,8 @@ def _unresolvable(said: str, roots: Sequence[str], sources: Sources | None = Non
 
 def _records(configuration: Path, chosen: Sequence[tuple[str, str]]) -> Iterator[Deb]:
     """Digest and size of the chosen versions, from the signed lists."""
+    if not chosen:
+        return
     shown = process.run(
         [
             process.require("apt-cache", "apt"), "--config-file", configuration, "--no-all-versions", "show",
