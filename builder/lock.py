@@ -12,11 +12,13 @@ from builder.canonical import digest_of, later, to_plain
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.recipe.model import Recipe
-from builder.stages.values import GuestPackage, Installed, LockedPackage, SourcePackage
+from builder.stages.values import GuestPackage, Installed, Locked, LockedDeb, LockedPackage, SourcePackage
 
 FORMAT = 1
 
-_Package = TypeVar("_Package", LockedPackage, SourcePackage, GuestPackage, Installed)
+_Package = TypeVar("_Package", LockedPackage, LockedDeb, SourcePackage, GuestPackage, Installed)
+# Keys of a repository that came when locks had been made without them: those keep fitting.
+_LATER = ("archive", "suites", "components", "keyring")
 # Names, versions and digests become arguments of programs and names of files: no option, no path.
 _WORD = re.compile(r"[^\s/-][^\s/]*")
 
@@ -46,10 +48,10 @@ class BaseLock:
 class ArchitectureLock:
     sources: tuple[SourcePackage, ...]
     """.deb files that the repository is made from; empty where the repositories have addresses."""
-    packages: tuple[LockedPackage, ...]
-    kernel_packages: tuple[LockedPackage, ...]
+    packages: tuple[Locked, ...]
+    kernel_packages: tuple[Locked, ...]
     notes: tuple[str, ...] = ()
-    hvm_packages: tuple[LockedPackage, ...] = later(())
+    hvm_packages: tuple[Locked, ...] = later(())
     """What the boot loader of hvm adds to all the others."""
     base: BaseLock | None = later(None)
     """In place of all of these, where the recipe starts from an image."""
@@ -117,7 +119,16 @@ def asks(
 
 def _asked(recipe: Recipe) -> dict[str, Any]:
     """Of the distribution's table, what the resolver gets to see."""
-    return recipe.distribution.model_dump(mode="json", exclude={"id"})
+    table: dict[str, Any] = recipe.distribution.model_dump(mode="json", exclude={"id"})
+    table["repositories"] = [
+        {name: value for name, value in each.items() if value or name not in _LATER} for each in table["repositories"]
+    ]
+    return table
+
+
+def locked_package(table: Mapping[str, Any]) -> Locked:
+    """A package of a lock, of whichever kind. TypeError for a field that is missing or unknown."""
+    return LockedDeb(**table) if "sha256" in table else LockedPackage(**table)
 
 
 def load_lock(path: Path) -> Lock | None:
@@ -138,10 +149,10 @@ def load_lock(path: Path) -> Lock | None:
             architectures={
                 name: ArchitectureLock(
                     sources=tuple(_package(SourcePackage, each) for each in entry["sources"]),
-                    packages=tuple(_package(LockedPackage, each) for each in entry["packages"]),
-                    kernel_packages=tuple(_package(LockedPackage, each) for each in entry["kernel_packages"]),
+                    packages=tuple(map(_locked, entry["packages"])),
+                    kernel_packages=tuple(map(_locked, entry["kernel_packages"])),
                     notes=tuple(map(str, entry["notes"])),
-                    hvm_packages=tuple(_package(LockedPackage, each) for each in entry.get("hvm_packages", ())),
+                    hvm_packages=tuple(map(_locked, entry.get("hvm_packages", ()))),
                     base=_base(entry["base"]) if entry.get("base") else None,
                     metadata=tuple((str(name), int(made)) for name, made in entry.get("metadata", ())),
                 )
@@ -164,6 +175,10 @@ def _base(table: Mapping[str, Any]) -> BaseLock:
         kernel_packages=tuple(_package(GuestPackage, each) for each in table["kernel_packages"]),
         hvm_packages=tuple(_package(GuestPackage, each) for each in table["hvm_packages"]),
     )
+
+
+def _locked(table: Mapping[str, Any]) -> Locked:
+    return _package(LockedDeb, table) if "sha256" in table else _package(LockedPackage, table)
 
 
 def _package(kind: type[_Package], table: Mapping[str, Any]) -> _Package:

@@ -9,13 +9,13 @@ from typing import Any
 from builder.catalog.kernels import Kernel
 from builder.catalog.mirrors import mirror_variable
 from builder.errors import BuilderError, RecipeError
-from builder.lock import ArchitectureLock, BaseLock, Lock, asks
-from builder.plan.repositories import package_sources, repository_steps
+from builder.lock import ArchitectureLock, BaseLock, Lock, asks, locked_package
+from builder.plan.repositories import deb_archives, package_sources, repository_steps
 from builder.plan.step import Step
 from builder.recipe.model import Base, Recipe
 from builder.stages.guest.spec import GuestResolveSpec
 from builder.stages.packages.spec import ResolveSpec
-from builder.stages.values import UNPINNED, GuestPackage, Installed, LockedPackage, SourcePackage
+from builder.stages.values import UNPINNED, GuestPackage, Installed, SourcePackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +181,7 @@ def _resolve_one(
             kernel_packages=kernel_names,
             excludes=recipe.distribution.excludes,
             hvm_packages=hvm_names,
+            archives=deb_archives(recipe, keys),
         ),
         steps,
         {keys[name]: str(path) for name, path in key_files.items()},
@@ -188,10 +189,10 @@ def _resolve_one(
     try:
         return ArchitectureLock(
             sources=sources,
-            packages=tuple(LockedPackage(**each) for each in answer["packages"]),
-            kernel_packages=tuple(LockedPackage(**each) for each in answer["kernel_packages"]),
+            packages=tuple(map(locked_package, answer["packages"])),
+            kernel_packages=tuple(map(locked_package, answer["kernel_packages"])),
             notes=notes,
-            hvm_packages=tuple(LockedPackage(**each) for each in answer.get("hvm_packages", ())),
+            hvm_packages=tuple(map(locked_package, answer.get("hvm_packages", ()))),
             metadata=tuple(sorted(answer.get("metadata", {}).items())),
         )
     except (KeyError, TypeError) as error:

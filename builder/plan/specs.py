@@ -1,13 +1,14 @@
 """What each stage is asked for, down to the image and its gates: a spec from a request. Pure."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
 from builder.lock import BaseLock
-from builder.plan.repositories import package_sources
+from builder.plan.repositories import deb_archives, package_sources
 from builder.plan.request import IDENTITY, Request
 from builder.recipe.model import Recipe
 from builder.recipe.system import Modules, Timer
@@ -31,7 +32,7 @@ from builder.stages.guest.spec import GuestSpec
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
-from builder.stages.values import rpm_database
+from builder.stages.values import Locked, LockedDeb, LockedPackage, rpm_database
 from builder.stages.verify.spec import AccountKeys, DiskWanted, VerifySpec, Waiver
 
 
@@ -40,9 +41,11 @@ def packages_spec(request: Request) -> PackagesSpec:
         architecture=request.variant.architecture,
         release=request.recipe.distribution.release,
         repositories=package_sources(request.recipe, request.sources.keys),
-        packages=request.locked.packages,
+        packages=_rpms(request.locked.packages),
         source_epoch=request.epoch,
-        database=rpm_database(request.locked.packages),
+        database=rpm_database(_rpms(request.locked.packages)),
+        debs=_debs(request.locked.packages),
+        archives=deb_archives(request.recipe, request.sources.keys),
     )
 
 
@@ -75,17 +78,28 @@ def script_spec(request: Request, script: Script) -> CustomiseSpec:
     return CustomiseSpec(source_epoch=request.epoch, script=script)
 
 
+def _rpms(packages: Iterable[Locked]) -> tuple[LockedPackage, ...]:
+    return tuple(each for each in packages if isinstance(each, LockedPackage))
+
+
+def _debs(packages: Iterable[Locked]) -> tuple[LockedDeb, ...]:
+    return tuple(each for each in packages if isinstance(each, LockedDeb))
+
+
 def kernel_spec(request: Request) -> KernelSpec:
+    packages = request.locked.kernel_packages + (request.locked.hvm_packages if request.hvm else ())
     return KernelSpec(
         architecture=request.variant.architecture,
         release=request.recipe.distribution.release,
         repositories=package_sources(request.recipe, request.sources.keys),
-        packages=request.locked.kernel_packages + (request.locked.hvm_packages if request.hvm else ()),
+        packages=_rpms(packages),
         initrd=request.kernel.initrd,
         modules=request.modules,
         payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
-        database=rpm_database(request.locked.packages),
+        database=rpm_database(_rpms(request.locked.packages)),
+        debs=_debs(packages),
+        archives=deb_archives(request.recipe, request.sources.keys),
         **(_guest_kernel(request, request.locked.base) if request.locked.base else {}),
     )
 

@@ -25,12 +25,15 @@ from builder.recipe.system import (
 )
 from builder.recipe.words import (
     Address,
+    ArchiveLabel,
     AuthorPath,
+    Component,
     DistributionName,
     HostName,
     ImagePlace,
     ImageSize,
     KernelName,
+    KeyringName,
     Label,
     Locale,
     MirrorAddress,
@@ -41,6 +44,7 @@ from builder.recipe.words import (
     Sha256,
     Size,
     SshKey,
+    Suite,
     SysctlKey,
     SysctlValue,
     TimeZone,
@@ -50,9 +54,9 @@ from builder.recipe.words import (
 
 
 class Repository(Table):
-    """Where packages come from: one address, or `repack`."""
+    """Where packages come from: one address, `repack`, or an archive that the host knows."""
 
-    model_config = one_of("repack", "baseurl", "metalink", "mirrorlist")
+    model_config = one_of("repack", "archive", "baseurl", "metalink", "mirrorlist")
 
     id: RepositoryName = Field(description="Name of the repository.")
     repack: Literal["debian"] | None = Field(
@@ -63,19 +67,31 @@ class Repository(Table):
     )
     metalink: Address = Field("", description="Address of a metalink.")
     mirrorlist: Address = Field("", description="Address of a mirror list.")
+    archive: ArchiveLabel = Field(
+        "",
+        description='mmdebstrap: the archive of this label in the host\'s own apt configuration, such as "Debian": '
+        "its address is taken from there.",
+    )
+    suites: tuple[Suite, ...] = Field((), description="mmdebstrap: its suites; $releasever is filled in.")
+    components: tuple[Component, ...] = Field((), description="mmdebstrap: its components; main when left out.")
+    keyring: KeyringName = Field(
+        "", description="mmdebstrap: a file of the host's /usr/share/keyrings, without .gpg, instead of keys."
+    )
     gpgcheck: bool = Field(True, description="Check the signature of every package.")
     repo_gpgcheck: bool = Field(False, description="Check the signature of the repository's metadata.")
     keys: tuple[AuthorPath, ...] = Field((), description="Files with public GPG keys, below the recipe's directory.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Repository":
-        given = [n for n in ("repack", "baseurl", "metalink", "mirrorlist") if getattr(self, n)]
+        given = [n for n in ("repack", "archive", "baseurl", "metalink", "mirrorlist") if getattr(self, n)]
         if len(given) != 1:
             listed = ", ".join(given) or "none"
-            raise ValueError(f"give exactly one of repack, baseurl, metalink, mirrorlist (given: {listed})")
+            raise ValueError(f"give exactly one of repack, archive, baseurl, metalink, mirrorlist (given: {listed})")
         if not self.repack and not (self.gpgcheck or self.repo_gpgcheck):
             raise ValueError("gpgcheck and repo_gpgcheck are both off: nothing would check what is installed")
-        if not self.repack and not self.keys:
+        if self.keyring and self.keys:
+            raise ValueError("give either keyring or keys")
+        if not self.repack and not self.keys and not self.keyring:
             raise ValueError("a repository with an address needs keys: the files of its public GPG keys")
         return self
 
@@ -86,11 +102,37 @@ class Distribution(Table):
     id: DistributionName | None = Field(
         None, description="What [[when]] calls it, as ID in its /etc/os-release; the quickstart's needs none."
     )
-    installer: Literal["dnf"] = Field("dnf", description="What installs the packages.")
-    release: Release = Field(description="The release, as dnf's $releasever.")
+    installer: Literal["dnf", "mmdebstrap"] = Field(
+        "dnf", description="What installs the packages: dnf for RPMs, mmdebstrap for Debian's and Ubuntu's."
+    )
+    release: Release = Field(description='The release, as dnf\'s $releasever, or the codename: "bookworm".')
     repositories: tuple[Repository, ...] = Field(min_length=1, description="Where packages come from.")
     packages: tuple[PackageName, ...] = Field(min_length=1, description="Packages to install, with what they require.")
     excludes: tuple[PackageName, ...] = Field((), description="Packages that must never be installed.")
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Distribution":
+        for number, each in enumerate(self.repositories):
+            wrong = _dnf_fault(each) if self.installer == "dnf" else _mmdebstrap_fault(each)
+            if wrong:
+                raise ValueError(f"repositories[{number}]: {wrong}")
+        return self
+
+
+def _dnf_fault(repository: Repository) -> str:
+    """What dnf cannot do with a repository, or ""."""
+    given = [name for name in ("archive", "suites", "components", "keyring") if getattr(repository, name)]
+    return f'{given[0]} is for installer = "mmdebstrap"' if given else ""
+
+
+def _mmdebstrap_fault(repository: Repository) -> str:
+    """What apt cannot do with a repository, or ""."""
+    given = [name for name in ("repack", "metalink", "mirrorlist", "repo_gpgcheck") if getattr(repository, name)]
+    if given:
+        return f'{given[0]} is for installer = "dnf"'
+    if not repository.gpgcheck:
+        return "gpgcheck cannot be off: apt checks the signature of the whole archive"
+    return "" if repository.suites else 'suites are missing: write such as suites = ["$releasever"]'
 
 
 class Base(Table):

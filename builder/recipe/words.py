@@ -135,6 +135,16 @@ Version = Annotated[
     str, text(r"^[A-Za-z0-9._-]{1,32}$", "a version: at most 32 letters, digits, dots, dashes and underscores")
 ]
 Release = Annotated[str, text(r"^[A-Za-z0-9._-]+$", 'a release, such as "43"')]
+ArchiveLabel = Annotated[
+    str, text(r"^([A-Za-z][A-Za-z0-9 ._-]*)?$", 'the label of an archive, as in its Release files: such as "Debian"')
+]
+Suite = Annotated[
+    str, text(r"^(\$releasever|[a-z0-9])[A-Za-z0-9._/-]*$", 'a suite of an archive, such as "$releasever-updates"')
+]
+Component = Annotated[str, text(r"^[a-z][a-z0-9-]*$", 'a component of an archive, such as "main"')]
+KeyringName = Annotated[
+    str, text(r"^([a-z0-9][A-Za-z0-9._-]*)?$", 'a keyring\'s name, such as "debian-archive-keyring"')
+]
 DistributionName = Annotated[
     str, text(r"^[a-z0-9][a-z0-9._-]*$", 'a distribution\'s name, such as "fedora": lower case letters, digits, dots')
 ]

@@ -92,6 +92,40 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedDeb:
+    """One .deb file that is installed as it is, pinned."""
+
+    name: str
+    version: str
+    """With its epoch and revision, as dpkg writes it."""
+    architecture: str
+    """Debian's word: amd64, i386 or all."""
+    sha256: str
+    size: int
+    build_time: int
+    """Seconds since 1970, from the archive's own members; the newest of a lock is the build's source epoch."""
+
+
+Locked = LockedPackage | LockedDeb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebArchive:
+    """Suites of an archive of Debian's kind. Either `archive` or `baseurl` says where, unless a mirror is set."""
+
+    id: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    archive: str = ""
+    """Label of its Release files: the address is the one that this machine's own apt has it from."""
+    baseurl: str = ""
+    keyring: str = ""
+    """A file of /usr/share/keyrings, without its suffix: whose signatures count."""
+    keys: tuple[str, ...] = ()
+    """As in PackageSource, instead of `keyring`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSource:
     """A dnf repository. Either `input` names the step that made it, or one of the addresses is set."""
 

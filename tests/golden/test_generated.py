@@ -1,4 +1,4 @@
-"""Every file that we generate for the shipped recipes, as far as no mirror is needed.
+"""Every file that we generate for the distributions that we have recipes for, as far as no mirror is needed.
 
 The tree below /etc is made by the same functions that the stage calls, in an empty one that has the few files they
 look for. The sshd_config of Fedora and its line includes drop-ins, and they make host keys themselves; the other stands
@@ -11,25 +11,32 @@ import pytest
 
 from builder.host import tree_files
 from builder.lock import asks
-from builder.plan.repositories import package_sources
+from builder.plan.repositories import deb_archives, package_sources
+from builder.stages.archives import format_sources
 from builder.stages.configure import run as configure
 from builder.stages.configure import ssh, units
-from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec
+from builder.stages.configure.spec import BootSpec, ConfigureSpec, HvmSpec, NetworkSpec, ServicesSpec, SshSpec
 from builder.stages.dnf import dnf_configuration, install_command
-from builder.stages.values import LockedPackage
+from builder.stages.mmdebstrap import dpkg_command, mmdebstrap_command
+from builder.stages.values import LockedDeb, LockedPackage
 from tests.support.golden import hold
 from tests.support.plans import planned, prepared
 
 MANAGED = ("sshd.service", "NetworkManager.service", "sshd-keygen.target")
+DEBIAN_UNITS = ("ssh.service", "systemd-networkd.service", "systemd-resolved.service")
 UNITS = {
     "amazon-linux-2023": ("sshd.service", "systemd-networkd.service", "systemd-resolved.service", "sshd-keygen.target"),
     "centos-stream-9": MANAGED,
     "centos-stream-10": MANAGED,
+    "debian": DEBIAN_UNITS,
     "fedora": MANAGED,
     "rocky-9": MANAGED,
-    "quickstart": ("ssh.service", "systemd-networkd.service", "systemd-resolved.service"),
+    "quickstart": DEBIAN_UNITS,
+    "ubuntu": DEBIAN_UNITS,
 }
 NAMES = sorted(UNITS)
+DEBS = ("debian", "ubuntu")
+RPMS = tuple(name for name in NAMES if name not in DEBS)
 
 
 def sshd_config(name: str) -> str:
@@ -51,6 +58,7 @@ def configure_spec(name: str) -> ConfigureSpec:
         timezone=table["timezone"],
         locale=table["locale"],
         source_epoch=table["source_epoch"],
+        hvm=HvmSpec(**table["hvm"]) if "hvm" in table else None,
     )
 
 
@@ -59,6 +67,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.parametrize("name", RPMS)
 @pytest.mark.parametrize("program", ["dnf", "dnf5"])
 def test_dnf_configuration(name: str, program: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
@@ -74,6 +83,7 @@ def test_dnf_configuration(name: str, program: str, rewrite_golden: bool) -> Non
     hold(f"{name}/{program}.conf", text, rewrite=rewrite_golden)
 
 
+@pytest.mark.parametrize("name", RPMS)
 def test_install_command(name: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
     plan = planned(ready)
@@ -85,6 +95,24 @@ def test_install_command(name: str, rewrite_golden: bool) -> None:
                 packages, architecture=spec["architecture"], release=spec["release"], program=program
             )
             hold(f"{name}/{program}-{stage}.txt", "\n".join(command) + "\n", rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_sources_of_apt(name: str, rewrite_golden: bool) -> None:
+    ready = prepared(name)
+    archives = deb_archives(ready.loaded.recipe, ready.sources.keys)
+    text = format_sources(archives, {each.id: f"<address of {each.archive}>" for each in archives}, {}, "amd64")
+    hold(f"{name}/apt.sources", text, rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_install_command_of_debs(name: str, rewrite_golden: bool) -> None:
+    plan = planned(prepared(name))
+    specs = {each.stage: each.spec for each in plan.steps if each.stage in ("packages", "kernel")}
+    locked = {stage: [LockedDeb(**each) for each in spec["debs"]] for stage, spec in specs.items()}
+    commands = (mmdebstrap_command(locked["packages"], debian="amd64"), dpkg_command(locked["kernel"]))
+    text = "\n".join("\n".join(command) + "\n" for command in commands)
+    hold(f"{name}/mmdebstrap.txt", text, rewrite=rewrite_golden)
 
 
 def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from builder.host import tree_files
 from builder.host.layers import commit_layer, root_tree
 from builder.host.sandbox import run_in_tree
-from builder.stages import dnf, guest_packages
+from builder.stages import archives, dnf, guest_packages, mmdebstrap
 from builder.stages.contract import Result, StageContext
 from builder.stages.kernel.boot_files import (
     INSIDE,
@@ -51,6 +51,9 @@ def _installed(tree: Path, spec: KernelSpec, context: StageContext) -> str:
                 database=spec.database,
                 on_top=True,
             )
+    elif spec.debs:
+        files = archives.fetch(spec.debs, spec.archives, spec.architecture, context)
+        mmdebstrap.add(tree, spec.debs, files, context.scratch, source_epoch=spec.source_epoch)
     elif spec.guest:
         guest_packages.install(tree, spec.manager, spec.guest, scratch=context.scratch, epoch=spec.source_epoch)
         if find_versions(tree) == before:  # it had the kernel already, and a boot loader came

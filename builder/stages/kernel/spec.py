@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from builder.canonical import later
-from builder.stages.values import RPM_DATABASE, GuestPackage, LockedPackage, PackageSource
+from builder.stages.values import RPM_DATABASE, DebArchive, GuestPackage, LockedDeb, LockedPackage, PackageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +34,7 @@ class KernelSpec:
     guest: tuple[GuestPackage, ...] = later(())
     database: str = later(RPM_DATABASE)
     """Where the tree's own rpm looks for its database."""
+    debs: tuple[LockedDeb, ...] = later(())
+    """What dpkg installs; `packages` and `repositories` are empty then."""
+    archives: tuple[DebArchive, ...] = later(())
+    """Where `debs` are fetched from."""

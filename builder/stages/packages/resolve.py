@@ -1,4 +1,4 @@
-"""What `lock` pins: dnf's answer to the recipe's names, read from the headers of the very packages."""
+"""What `lock` pins: dnf's answer to the recipe's names, read from the headers of the very packages; or apt's."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from builder.errors import BuilderError, RecipeError
 from builder.host import process
 from builder.host.sandbox import Bind, confined_command
-from builder.stages import dnf
+from builder.stages import archives, dnf
 from builder.stages.contract import Result, StageContext
 from builder.stages.dnf_refusals import explain
 from builder.stages.packages.spec import ResolveSpec
@@ -21,6 +21,13 @@ _PROGRAM = Path(__file__).with_name("ask_dnf.py")
 
 def run(spec: ResolveSpec, context: StageContext) -> Result:
     """Resolve, download and pin. Packages of repositories that are made here are read where they are."""
+    if spec.archives:
+        groups = {
+            "packages": spec.packages,
+            "kernel_packages": spec.kernel_packages,
+            "hvm_packages": spec.hvm_packages,
+        }
+        return archives.resolve(groups, spec.archives, spec.architecture, spec.excludes, context)
     tree = context.scratch / "empty"
     tree.mkdir()
     question = {
