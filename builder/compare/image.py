@@ -35,7 +35,7 @@ class Places:
     scratch: Path
 
 
-def digests(image: Path) -> tuple[str, ...]:
+def digests(image: Path) -> Sequence[str]:
     """The line of every block of 512 KiB, as formats.blocks has them: those beside the image, if it has them."""
     beside = image.with_name("blocks")
     if image.name == "disk.raw" and beside.is_file():

@@ -89,6 +89,8 @@ AT_A_FULL_DESK = [
     ("diff-equal", ["diff", "web.toml", "web.toml"]),
     ("wrong-diff", ["diff", "KEY", "nothere.img"]),
     ("wrong-diff-ami", ["diff", "KEY", "ami-0123456789abcdef0"]),
+    ("fleet-plan", ["fleet", "plan", "fleet.toml", "--offline"]),
+    ("wrong-fleet", ["fleet", "plan", "web.toml"]),
     ("wrong-kernel", ["explain", "fstab", "--kernel", "fedra"]),
     ("wrong-number", ["store", "gc", "--days", "many"]),
     ("wrong-new-name", ["recipe", "new", "web.txt"]),
@@ -119,7 +121,7 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
         "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "diff", "ssh", "shell", "logs",
         "doctor",
         "recipe new", "recipe schema", "recipe show", "store list", "store gc", "store verify",
-        "snapshot download",
+        "snapshot download", "fleet plan", "fleet build",
         "region start", "region stop", "region status", "region env", "region reset",
     ],
 )  # fmt: skip
