@@ -1,4 +1,4 @@
-"""The snapshot stage with a volume of many GiB, as a process of its own, whose memory is looked at from outside.
+"""The snapshot stage with a volume of many GiB, as a process of its own, which tells its peak memory.
 
     python -m tests.support.large_snapshot GIB
 
@@ -85,6 +85,12 @@ def job(place: Path, gib: int, disk: Path) -> Job:
     )
 
 
+def peak() -> int:
+    """Bytes that this program has had at most. Not ru_maxrss, which begins with what its parent had."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def main(place: Path, gib: int) -> dict[str, int]:
     from builder.stages.snapshot import direct
 
@@ -109,7 +115,7 @@ def main(place: Path, gib: int) -> dict[str, int]:
             diary.acknowledge(index, lists.ZEROS)
     with journal(place / "resumed", asked.context.key) as diary:
         resumed = make(asked, reached, diary, ())
-    return {"second": second.sent, "resumed": resumed.sent, "kept": resumed.kept}
+    return {"second": second.sent, "resumed": resumed.sent, "kept": resumed.kept, "memory": peak()}
 
 
 if __name__ == "__main__":
