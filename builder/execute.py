@@ -54,9 +54,14 @@ class Place:
     cache: Path
     endpoint_url: str | None = None
     profile: str | None = None
+    mirrors: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """For every step, whatever the recipe says."""
 
-    def surroundings(self, trees: Path, sources: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    def surroundings(
+        self, trees: Path, sources: Iterable[tuple[str, str]], limits: Iterable[tuple[str, int]] = ()
+    ) -> dict[str, Any]:
         """stages.contract.Surroundings as plain data, as a job carries it."""
         return {
             "state": str(self.state),
@@ -65,7 +70,9 @@ class Place:
             "endpoint_url": self.endpoint_url,
             "profile": self.profile,
             "sources": dict(sources),
+            "mirrors": dict(self.mirrors),
             "secrets": dict(self.secrets),
+            "limits": {**dict(limits), **self.limits},
         }
 
 
@@ -263,7 +270,7 @@ class LocalExecutor:
             inputs=tuple((name, str(each.path), each.record.result) for name, each in objects),
             output=str(output),
             scratch=str(scratch),
-            surroundings=self._place(step).surroundings(self.store.trees, step.sources),
+            surroundings=self._place(step).surroundings(self.store.trees, step.sources, step.limits),
         )
         told = json.dumps(asdict(job))
         self.store.job_path(step.key).write_text(told)  # what `ami-factory shell` looks into

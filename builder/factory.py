@@ -1,7 +1,8 @@
 """Joins the rooms: from a recipe's path to a plan, to actions, to finished objects. The command line calls this."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,20 @@ from builder.errors import RecipeError
 from builder.history import History
 from builder.host.directories import cache_directory, region_directory, state_directory
 from builder.identity import Identity, load_identity
-from builder.lock import lock_path, write_lock
+from builder.lock import BaseLock, lock_path, write_lock
 from builder.observe import Region, observe
-from builder.plan.compile import compile_plan, published_plan, variants
+from builder.plan.compile import base_step, compile_plan, published_plan, variants
 from builder.plan.decide import Action, Do, Observed, decide
 from builder.plan.request import Made, Target
 from builder.plan.step import Plan, Step, Variant, step
 from builder.prepared import Prepared, conditional, prepare, repacked, with_boot
-from builder.recipe.model import Recipe
+from builder.recipe.mirrors import Mirror, mirrors
+from builder.recipe.model import Base, Recipe
 from builder.region.identity import identity as region_identity
+from builder.stages.base.spec import PinSpec
 from builder.stages.contract import Surroundings
 from builder.stages.data import data_digest
+from builder.stages.guest.spec import GuestResolveSpec
 from builder.stages.packages.spec import ResolveSpec
 from builder.stages.repository.definition import definition_digest
 from builder.stages.repository.signing import make_signing_key, secret_key_file
@@ -47,6 +51,8 @@ class Options:
     endpoint_url: str | None = None
     store: Path | None = None
     jobs: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """What every step may take of this machine, whatever recipes say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +93,11 @@ class Factory:
         from builder.execute import LocalExecutor
         from builder.resolve import resolve
 
-        with LocalExecutor(self.store, self._place(recipe, None), jobs=self.options.jobs) as executor:
-            resolver = self._resolver(executor)
+        # An image in the region is looked at there; packages need no region.
+        there = prepared.sources.base.startswith(("s3://", "ami-"))
+        endpoint = self.endpoint_url(start=True) if there else None
+        with LocalExecutor(self.store, self._place(recipe, endpoint), jobs=self.options.jobs) as executor:
+            resolver = self._resolver(executor, prepared.sources.base)
             fresh = resolve(
                 recipe,
                 prepared.loaded.kernel,
@@ -97,6 +106,7 @@ class Factory:
                 resolver,
                 repacked(recipe),
                 prepared.by_architecture,
+                before=prepared.lock,
             )
         write_lock(lock_path(prepared.loaded.path), fresh)
         return replace(prepared, lock=fresh, stale=False)
@@ -276,6 +286,10 @@ class Factory:
         assert asked is not None
         return account(asked.surroundings, self.options.region)
 
+    def mirrors(self, recipe: Recipe) -> tuple[Mirror, ...]:
+        """Where the recipe's repositories are taken from instead of their own addresses."""
+        return mirrors(recipe, os.environ)
+
     def region_words(self) -> str:
         """The region, for people."""
         return f"{self.options.region} (emulated)" if self.options.region in LOCAL_REGIONS else self.options.region
@@ -289,11 +303,13 @@ class Factory:
             cache=cache_directory(),
             endpoint_url=endpoint_url,
             profile=self.options.profile,
+            mirrors={each.repository: each.address for each in self.mirrors(recipe)},
             secrets={"private_key": str(self.identity(recipe).private_key), "signing_key": str(secret_key_file(state))},
+            limits=self.options.limits,
         )
 
-    def _resolver(self, executor: "LocalExecutor") -> "Resolver":
-        from builder.resolve import Resolver
+    def _resolver(self, executor: "LocalExecutor", image: str) -> "Resolver":
+        from builder.resolve import ImageResolver, Resolver
 
         state = state_directory()
 
@@ -308,8 +324,25 @@ class Factory:
             answer = executor.ask("builder.stages.repository.resolve", asked, self.listener)
             return tuple(SourcePackage(**each) for each in answer["sources"]), tuple(answer["notes"])
 
+        def pin(base: Base, architecture: str) -> Mapping[str, Any]:
+            spec = PinSpec(
+                location=image, sha256=base.sha256 or "", architecture=architecture, region=self.options.region
+            )
+            return executor.ask("builder.stages.base.resolve", step("base", spec, label="pin"), self.listener)
+
+        def made(locked: BaseLock, architecture: str) -> Mapping[str, Any]:
+            wanted = base_step(locked, architecture, image)
+            executor.make((wanted,), self.listener)
+            return self.store.get(wanted.key).record.result
+
+        def ask_guest(locked: BaseLock, architecture: str, spec: GuestResolveSpec) -> Mapping[str, Any]:
+            layers = (("base", base_step(locked, architecture, image)),)
+            asked = step("guest", spec, label="resolve", inputs=layers)
+            return executor.ask("builder.stages.guest.resolve", asked, self.listener)
+
         return Resolver(
             sources=apt,
+            image=ImageResolver(pin=pin, made=made, guest=ask_guest),
             make=lambda steps: executor.make(steps, self.listener),
             resolve=ask_dnf,
             signing_key=lambda: make_signing_key(state),

@@ -12,29 +12,67 @@ from builder.canonical import digest_of, later, to_plain
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.recipe.model import Recipe
-from builder.stages.values import LockedPackage, SourcePackage
+from builder.stages.values import GuestPackage, Installed, Locked, LockedDeb, LockedPackage, SourcePackage
 
 FORMAT = 1
 
-_Package = TypeVar("_Package", LockedPackage, SourcePackage)
+_Package = TypeVar("_Package", LockedPackage, LockedDeb, SourcePackage, GuestPackage, Installed)
+# Keys of a repository that came when locks had been made without them: those keep fitting.
+_LATER = ("archive", "suites", "components", "keyring")
 # Names, versions and digests become arguments of programs and names of files: no option, no path.
 _WORD = re.compile(r"[^\s/-][^\s/]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseLock:
+    """An existing image, pinned, and what is in it."""
+
+    kind: str
+    format: str
+    pin: str
+    region: str
+    location: str
+    """Of what is in the region; "" for the path that the recipe gives."""
+    os: str
+    release: str
+    manager: str
+    source_epoch: int
+    installed: tuple[Installed, ...]
+    packages: tuple[GuestPackage, ...]
+    """What the recipe adds, with all that it needs, by the image's own package manager."""
+    kernel_packages: tuple[GuestPackage, ...]
+    hvm_packages: tuple[GuestPackage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureLock:
     sources: tuple[SourcePackage, ...]
     """.deb files that the repository is made from; empty where the repositories have addresses."""
-    packages: tuple[LockedPackage, ...]
-    kernel_packages: tuple[LockedPackage, ...]
+    packages: tuple[Locked, ...]
+    kernel_packages: tuple[Locked, ...]
     notes: tuple[str, ...] = ()
-    hvm_packages: tuple[LockedPackage, ...] = later(())
+    hvm_packages: tuple[Locked, ...] = later(())
     """What the boot loader of hvm adds to all the others."""
+    base: BaseLock | None = later(None)
+    """In place of all of these, where the recipe starts from an image."""
+    metadata: tuple[tuple[str, int], ...] = later(())
+    """A repository's id and when the metadata that this was resolved from was made, in seconds since 1970: so that
+    older ones are not taken for newer ones the next time."""
 
     @property
     def source_epoch(self) -> int:
         """Newest build time of any locked package: the one clock of what is built for this architecture."""
-        return max((each.build_time for each in (*self.packages, *self.kernel_packages)), default=0)
+        newest = self.base.source_epoch if self.base else 0
+        return max((each.build_time for each in (*self.packages, *self.kernel_packages)), default=newest)
+
+    @property
+    def installed(self) -> tuple[tuple[str, str], ...]:
+        """(name, version) of every package of the tree, but for the kernel's."""
+        found = [(each.name, each.version) for each in self.packages]
+        if self.base:
+            found += [(each.name, each.version) for each in self.base.installed]
+            found += [(each.name, each.version) for each in self.base.packages]
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +107,8 @@ def asks(
     }
     if kernel.hvm.packages:
         table["hvm"] = {name: list(kernel.packages_for("hvm", name)) for name in recipe.architectures}
+    if recipe.base is not None:
+        table["base"] = recipe.base.model_dump(mode="json")
     if repacked:
         table["repacked"] = repacked
     other = {name: _asked(each) for name, each in (by_architecture or {}).items() if _asked(each) != _asked(recipe)}
@@ -79,7 +119,16 @@ def asks(
 
 def _asked(recipe: Recipe) -> dict[str, Any]:
     """Of the distribution's table, what the resolver gets to see."""
-    return recipe.distribution.model_dump(mode="json", exclude={"id"})
+    table: dict[str, Any] = recipe.distribution.model_dump(mode="json", exclude={"id"})
+    table["repositories"] = [
+        {name: value for name, value in each.items() if value or name not in _LATER} for each in table["repositories"]
+    ]
+    return table
+
+
+def locked_package(table: Mapping[str, Any]) -> Locked:
+    """A package of a lock, of whichever kind. TypeError for a field that is missing or unknown."""
+    return LockedDeb(**table) if "sha256" in table else LockedPackage(**table)
 
 
 def load_lock(path: Path) -> Lock | None:
@@ -100,16 +149,36 @@ def load_lock(path: Path) -> Lock | None:
             architectures={
                 name: ArchitectureLock(
                     sources=tuple(_package(SourcePackage, each) for each in entry["sources"]),
-                    packages=tuple(_package(LockedPackage, each) for each in entry["packages"]),
-                    kernel_packages=tuple(_package(LockedPackage, each) for each in entry["kernel_packages"]),
+                    packages=tuple(map(_locked, entry["packages"])),
+                    kernel_packages=tuple(map(_locked, entry["kernel_packages"])),
                     notes=tuple(map(str, entry["notes"])),
-                    hvm_packages=tuple(_package(LockedPackage, each) for each in entry.get("hvm_packages", ())),
+                    hvm_packages=tuple(map(_locked, entry.get("hvm_packages", ()))),
+                    base=_base(entry["base"]) if entry.get("base") else None,
+                    metadata=tuple((str(name), int(made)) for name, made in entry.get("metadata", ())),
                 )
                 for name, entry in table["architectures"].items()
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecipeError(f"{path}: damaged: {error}", hint=remedy) from None
+
+
+def _base(table: Mapping[str, Any]) -> BaseLock:
+    texts = {name: table[name] for name in ("kind", "format", "pin", "region", "location", "os", "release", "manager")}
+    if not all(isinstance(each, str) for each in texts.values()) or type(table["source_epoch"]) is not int:
+        raise ValueError("base: a field is of another type")
+    return BaseLock(
+        **texts,
+        source_epoch=table["source_epoch"],
+        installed=tuple(_package(Installed, each) for each in table["installed"]),
+        packages=tuple(_package(GuestPackage, each) for each in table["packages"]),
+        kernel_packages=tuple(_package(GuestPackage, each) for each in table["kernel_packages"]),
+        hvm_packages=tuple(_package(GuestPackage, each) for each in table["hvm_packages"]),
+    )
+
+
+def _locked(table: Mapping[str, Any]) -> Locked:
+    return _package(LockedDeb, table) if "sha256" in table else _package(LockedPackage, table)
 
 
 def _package(kind: type[_Package], table: Mapping[str, Any]) -> _Package:

@@ -13,7 +13,7 @@ from builder.errors import RecipeError
 from builder.lock import Lock, asks, load_lock, lock_path
 from builder.plan.request import Sources
 from builder.plan.step import Variant
-from builder.recipe.files import collect, find_source, overlay_links, script_text, unit_text
+from builder.recipe.files import collect, find_source, overlay_links, script_text, uefi_variables, unit_text
 from builder.recipe.load import Loaded, load_recipe
 from builder.recipe.model import Boot, Recipe
 from builder.stages.customise.spec import Script
@@ -142,9 +142,23 @@ def _sources(
         scripts=tuple(_script(loaded, number) for number in range(len(recipe.scripts))),
         units=tuple((each.name, unit_text(loaded, number)) for number, each in enumerate(recipe.units)),
         links=overlay_links(loaded),
+        uefi_data=uefi_variables(loaded),
         paths={**paths, **{keys[name]: str(file) for name, file in key_files.items()}},
         keys=keys,
+        base=_base(loaded),
     )
+
+
+def _base(loaded: Loaded) -> str:
+    """Where the recipe's image is; whether it is there is asked when it is needed. Its layer may be in the store."""
+    if loaded.recipe.base is None:
+        return ""
+    image = loaded.recipe.base.image
+    if image.startswith(("s3://", "ami-")):
+        return image
+    if image.startswith(("/", "~")):
+        return str(Path(image).expanduser())
+    return str(find_source(loaded, image, f"{loaded.path}: base.image").absolute())
 
 
 def _file_variables(recipe: Recipe, architecture: str) -> dict[str, str]:

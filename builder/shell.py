@@ -10,6 +10,7 @@ from typing import Any
 
 from builder.errors import BuilderError
 from builder.host import process
+from builder.host.devices import protect_devices
 from builder.host.layers import root_tree
 from builder.host.namespace import inside
 from builder.host.sandbox import ENVIRONMENT, mount_points, sandbox_command
@@ -61,6 +62,7 @@ def main(request: Mapping[str, Any]) -> int:
         progress=lambda *_: None,
     )
     with root_tree(context, writable=True) as tree, mount_points(tree.path) as binds:
+        protect_devices()
         line = sandbox_command(tree.path, ["/bin/sh", "-l"], binds=binds, interactive=True)
         return process.attached(line, env={**ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")})
 

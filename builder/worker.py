@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 from builder.canonical import from_plain, to_plain
 from builder.errors import BuilderError, of_the_disk
-from builder.host import process
+from builder.host import limits, process
 from builder.stages.contract import Input, StageContext, Surroundings
 
 
@@ -91,6 +91,7 @@ def run_job(job: Job, emit: Any) -> Any:
         progress=lambda what, done, total, unit="bytes": emit(progress=[what, done, total, unit]),
         note=lambda text: emit(note=text),
     )
+    limits.limit_to(context.surroundings.limits)
     return to_plain(run(spec, context))
 
 

@@ -16,6 +16,8 @@ KernelName = Annotated[
 ]
 Aki = Annotated[str, text(r"^aki-[0-9a-f]{8}([0-9a-f]{9})?$", "the id of a kernel image, such as aki-919dcaf8")]
 Architecture = Literal["x86_64", "i386"]
+INSIDE = "inside"
+"""The kernel that boots an existing image with what is in it already."""
 
 
 PARTITIONED_LOADER = "pv-grub-hd00"
@@ -60,9 +62,11 @@ class Kernel(Table):
 
     name: str
     description: str = ""
-    initrd: Literal["initramfs-tools", "dracut"]
+    initrd: Literal["initramfs-tools", "dracut", "inside"]
     modules: tuple[str, ...]
     packages: dict[Architecture, tuple[str, ...]]
+    virtualization: tuple[Literal["pv", "hvm"], ...] = Field(("pv", "hvm"), min_length=1)
+    """What it boots as. One that is not here is refused, for the reason in `unsupported`."""
     pv: Pv = Pv()
     hvm: Hvm = Hvm()
     filesystem: Filesystem = Filesystem()
@@ -85,6 +89,14 @@ class Kernel(Table):
         """What the kernel (pv: of any kind of guest) or the loader of hvm is in; none if there is none."""
         table: Mapping[Any, tuple[str, ...]] = self.hvm.packages if virtualization == "hvm" else self.packages
         return table.get(architecture, ())
+
+    def refusal(self, virtualization: str, architecture: str) -> str:
+        """Why no image of this kind can be made with it, or ""."""
+        if virtualization in self.virtualization:
+            return ""
+        reasons: Mapping[Any, str] = self.pv.unsupported if virtualization == "pv" else {}
+        why = f": {reasons[architecture]}" if architecture in reasons else ""
+        return f"kernel {self.name} boots {' and '.join(self.virtualization)} images alone{why}"
 
     def aki_in(self, region: str, architecture: str, *, partitioned: bool = False) -> str:
         """The kernel image that boots this kernel, of an image without or with partitions; RecipeError names the

@@ -14,6 +14,7 @@ from builder.factory import Factory, Selection
 from builder.plan.decide import Action, Do, check_stage, require_cached
 from builder.plan.step import Plan
 from builder.prepared import Prepared
+from builder.recipe.limits import parse_limits
 
 if TYPE_CHECKING:
     from builder.preflight.finding import Finding
@@ -40,6 +41,10 @@ RequireCached = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the region: take receipts at their word.")]
 Online = Annotated[
     bool, typer.Option("--online", help="Ask the region, too, what would keep the build from being done there.")
+]
+Twice = Annotated[
+    bool,
+    typer.Option("--verify-reproducible", help="Build the images twice, and fail if they differ."),
 ]
 Update = Annotated[bool, typer.Option("--update", help="Resolve the packages anew.")]
 
@@ -100,6 +105,8 @@ def lock(
         factory = o.factory(store=store, jobs=jobs, listener=listener)
         for path in recipes:
             before = factory.prepare(path, anew=update)
+            if not (quiet or json):
+                say_mirrors(factory, before)
             after = factory.lock(before, update=update)
             assert after.lock is not None
             done.append(
@@ -164,10 +171,12 @@ def plan(
         found = preflight.of_plan(factory, prepared, compiled, actions) if online else None
         findings += found or ()
         if json:
-            documents.append(plan_document(path, compiled, actions, found, asked=asked is not None))
+            document = plan_document(path, compiled, actions, found, asked=asked is not None)
+            documents.append({**document, "mirrors": mirror_documents(factory, prepared)})
         else:
             if asked is None:
                 output.say("region: not asked; receipts are taken at their word")
+            say_mirrors(factory, prepared)
             for text in compiled.warnings:
                 output.warn(text)
             output.result(plan_text(compiled, actions))
@@ -176,6 +185,19 @@ def plan(
         output.document("plan", recipes=documents)
     if code := preflight.exit_code(findings):
         raise typer.Exit(code)
+
+
+def mirror_documents(factory: Factory, prepared: Prepared) -> list[dict[str, str]]:
+    """Repositories that are taken from another address than the recipe's tables say."""
+    return [
+        {"repository": each.repository, "address": each.address, "origin": each.origin}
+        for each in factory.mirrors(prepared.loaded.recipe)
+    ]
+
+
+def say_mirrors(factory: Factory, prepared: Prepared) -> None:
+    for each in factory.mirrors(prepared.loaded.recipe):
+        output.say(f"mirror: {each.repository} is taken from {each.address} ({each.origin})")
 
 
 def plan_text(plan: Plan, actions: tuple[Action, ...]) -> str:
@@ -244,6 +266,8 @@ def build(
     until: Until = "",
     rebuild: Rebuild = "",
     require_cached_: RequireCached = "",
+    limit: o.Limit = [],  # noqa: B006
+    verify_reproducible: Twice = False,
     jobs: o.Jobs = 0,
     region: o.Region = LOCAL,
     profile: o.Profile = None,
@@ -258,6 +282,9 @@ def build(
     Stdout: one AMI id a line, in the order of the variants. Only what changed is run. With --until STAGE, stdout is
     the path of that stage's output instead.
 
+    With --verify-reproducible everything up to the images is built once more in a store of its own, before anything is
+    bundled or registered; what differs is told as `ami-factory diff` tells it, with exit code 1.
+
     \b
     Examples:
       ami-factory build recipes/quickstart.toml
@@ -265,15 +292,24 @@ def build(
     """
     for name, option in ((until, "--until"), (rebuild, "--rebuild"), (require_cached_, "--require-cached")):
         check_stage(name, option)
+    limits = parse_limits(limit)
     results: list[str] = []
     documents: list[dict[str, Any]] = []
     kept = o.factory(store=store).store
     for path in recipes:
         with progress.listener(quiet or json, kept if verbose else None) as listener:
             factory = o.factory(
-                region=region, profile=profile, endpoint_url=endpoint_url, store=store, jobs=jobs, listener=listener
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+                store=store,
+                jobs=jobs,
+                listener=listener,
+                limits=limits,
             )
             selection = o.selection(instance_type, arch, virtualization, boot)
+            if verify_reproducible:
+                _build_twice(factory, path, selection, quiet=quiet or json)
             report = build_one(
                 factory, path, selection, until=until, rebuild=rebuild, cached=require_cached_, quiet=quiet
             )
@@ -286,6 +322,13 @@ def build(
     else:
         for each in results:
             output.result(each)
+
+
+def _build_twice(factory: Factory, path: Path, selection: Selection, *, quiet: bool) -> None:
+    from builder.cli.reproduce import verify
+
+    build_one(factory, path, selection, until="image", quiet=quiet)
+    verify(factory, factory.prepare(path), selection, quiet=quiet)
 
 
 def build_one(
@@ -306,6 +349,8 @@ def build_one(
     region = factory.region(start=True) if needs_region else None
     if needs_region and not quiet:
         output.say(f"region: {factory.region_words()}")
+    if not quiet:
+        say_mirrors(factory, prepared)
     known = preflight.early(factory, prepared, selection or Selection(), until, quiet=quiet) if needs_region else ()
     if prepared.lock is None and not quiet:
         why = "the recipe asks for other packages than its lock" if prepared.stale else "first build"
@@ -323,7 +368,20 @@ def build_one(
         output.say("nothing to do: every step is there")
     preflight.of_build(factory, prepared, plan, actions, known, quiet=quiet)
     done = factory.build(plan, actions, prepared.loaded.recipe)
+    _remember(factory, prepared, plan)
     return build_report(path, plan, actions, done, observed.remote, factory.store, until)
+
+
+def _remember(factory: Factory, prepared: Prepared, plan: Plan) -> None:
+    """What `provenance` tells of an image besides its record; only of images that have it not yet."""
+    from builder.provenance.origin import origin, recall, remember
+
+    store = factory.store
+    for each in plan.steps:
+        if each.stage == "image" and store.has(each.key) and recall(store.root, each.key) is None:
+            loaded = prepared.loaded
+            found = origin(loaded.recipe.name, loaded.path, prepared.lock_path, each.variants[0])
+            remember(store.root, each.key, found)
 
 
 def _show_summary(report: dict[str, Any]) -> None:

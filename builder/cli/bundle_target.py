@@ -24,7 +24,7 @@ from builder.store.local import LocalStore
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-__all__ = ["means", "recorded", "target"]
+__all__ = ["bundle_key", "means", "recorded", "target"]
 
 
 def target(factory: Factory, account: str, *, ask: bool) -> Target:
@@ -65,6 +65,14 @@ def means(
         deep=deep,
         progress=progress,
     )
+
+
+def bundle_key(given: Path | None) -> "RSAPrivateKey":
+    """The private key that was given, or the one that bundles are made with here. RecipeError when there is none."""
+    path = given or _own_pair()[1]
+    if path is None:
+        raise RecipeError("no private key opens this bundle", hint="give the one that made it: --private-key FILE")
+    return _private_key(path)
 
 
 def recorded(store: LocalStore, manifest: bytes) -> str:

@@ -1,6 +1,5 @@
-"""The verbs explain and provenance: why, and from what."""
+"""The verb explain: why a step would run, and what a guest's fstab will be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +8,10 @@ import typer
 from builder.catalog.regions import LOCAL
 from builder.cli import options as o
 from builder.cli import output
-from builder.errors import BuilderError, RecipeError
 from builder.history import History
 from builder.plan.changes import changes
 from builder.plan.decide import Past, check_stage
 from builder.plan.step import Plan, Step
-from builder.store.local import LocalStore
 
 
 def explain(
@@ -122,80 +119,3 @@ def _explain_fstab(types: list[str], kernel_name: str, json: bool) -> None:
         ]
         output.result(output.table(rows, indent="#   "))
         output.result(document["fstab"].rstrip("\n"))
-
-
-def provenance(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            metavar="KEY|PATH|AMI",
-            help="A key (its first digits do), a path in the store, or an AMI id.",
-            show_default=False,
-        ),
-    ],
-    store: o.StorePath = None,
-    json: o.Json = False,
-) -> None:
-    """Say what an output is made of, back to the packages.
-
-    \b
-    Example:
-      ami-factory provenance ami-0123456789abcdef0
-    """
-    place = o.factory(store=store).store
-    key = _key_of(subject, place)
-    steps = [_made_of(each, place) for each in _walk(key, place)]
-    if json:
-        output.document("provenance", subject=subject, steps=steps)
-        return
-    for each in steps:
-        output.result(f"{each['stage']:<11} {each['key'][:12]}  {each['told']}".rstrip())
-        for line in each["packages"]:
-            output.result(f"    {line}")
-
-
-def _key_of(subject: str, store: LocalStore) -> str:
-    if subject.startswith("ami-"):
-        for each in store.objects():
-            if each.record.stage == "register" and each.record.result.get("image_id") == subject:
-                return each.record.key
-        raise BuilderError(f"{subject} was not registered from this store", hint=f"the store is {store.root}")
-    path = Path(subject)
-    if path.exists():
-        inside = [p.name for p in (path, *path.resolve().parents) if len(p.name) == 64]
-        if not inside:
-            raise RecipeError(f"{subject} is not in the store {store.root}")
-        return inside[0]
-    return store.find(subject)
-
-
-def _walk(key: str, store: LocalStore) -> Iterator[str]:
-    seen: dict[str, None] = {}
-    pending = [key]
-    while pending:
-        each = pending.pop(0)
-        if each in seen:
-            continue
-        seen[each] = None
-        yield each
-        if store.has(each):
-            pending += store.get(each).record.inputs.values()
-
-
-def _made_of(key: str, store: LocalStore) -> dict[str, Any]:
-    if not store.has(key):
-        return {"stage": "?", "key": key, "told": "no longer in the store", "packages": [], "result": {}, "inputs": {}}
-    record = store.get(key).record
-    packages = [
-        f"{p['name']} {p['version']}" + (f"-{p['release']}" if "release" in p else "") + f" {p['architecture']}"
-        for p in (*record.spec.get("packages", ()), *record.spec.get("sources", ()))
-    ]
-    told = record.result.get("image_id") or record.result.get("location") or record.result.get("digest") or ""
-    return {
-        "stage": record.stage,
-        "key": key,
-        "told": str(told),
-        "packages": packages,
-        "result": record.result,
-        "inputs": record.inputs,
-    }

@@ -7,10 +7,12 @@ from builder.cli import (
     boot,
     boundary,
     build,
+    diff,
     explain,
     fleet,
     look,
     output,
+    provenance,
     recipe,
     region,
     snapshot,
@@ -37,7 +39,8 @@ app.command()(build.build)
 app.command()(verify.verify)
 app.command()(boot.boot)
 app.command()(explain.explain)
-app.command()(explain.provenance)
+app.command()(provenance.provenance)
+app.command()(diff.diff)
 app.command(context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command()(look.shell)
 app.command()(look.logs)

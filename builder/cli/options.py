@@ -1,6 +1,7 @@
 """Options that the verbs share."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,15 @@ Virtual = Annotated[
     typer.Option("--virtualization", metavar="KIND", help="Only pv or hvm. Can be repeated.", show_default=False),
 ]
 
+Limit = Annotated[
+    list[str],
+    typer.Option(
+        "--limit",
+        metavar="NAME=VALUE",
+        help="Another limit than the recipe's: time, memory, processes, disk or log. Can be repeated.",
+        show_default=False,
+    ),
+]
 Boot = Annotated[
     str,
     typer.Option(
@@ -80,6 +90,7 @@ def factory(
     store: Path | None = None,
     jobs: int = 0,
     listener: Quiet | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> Factory:
     """The factory that these options describe; HostError for a store that cannot be one."""
     options = Options(
@@ -88,6 +99,7 @@ def factory(
         endpoint_url=endpoint_url,
         store=store.absolute() if store else None,
         jobs=jobs,
+        limits=limits or {},
     )
     made = Factory(options=options, listener=listener or Quiet(), say=output.say)
     _check_store(made.store.root)

@@ -6,11 +6,10 @@ from pathlib import Path
 from builder.bundles.lint import Finding
 from builder.catalog.kernels import load_kernel
 from builder.errors import RecipeError
-from builder.host import appliance
 from builder.host.directories import cache_directory
 from builder.prepared import kernels_directory
-from builder.stages.verify.bare import hold_readable, judge_bare, purpose
-from builder.stages.verify.facts import check_filesystem, read_facts
+from builder.stages.verify.bare import is_disk, judge_bare, purpose
+from builder.stages.verify.run import look
 
 
 def findings_of(image: Path, kernel_name: str) -> tuple[Finding, ...]:
@@ -18,16 +17,13 @@ def findings_of(image: Path, kernel_name: str) -> tuple[Finding, ...]:
     kernel = load_kernel(kernels_directory(), kernel_name)
     try:
         with image.open("rb") as file:
-            hold_readable(file.read(2048), str(image))
+            disk = is_disk(file.read(2048), str(image))
     except OSError as error:
         raise RecipeError(f"{image} cannot be read: {error.strerror}") from error
-    complaints = check_filesystem(image)
+    menu = kernel.hvm.menu if disk else kernel.pv.menu
     cache = cache_directory() / "appliance"
-    with (
-        tempfile.TemporaryDirectory(prefix="ami-factory-") as scratch,
-        appliance.opened([image], cache=cache, scratch=Path(scratch)) as handle,
-    ):
-        facts = read_facts(handle, "/dev/sda", menu=kernel.pv.menu, complaints=complaints, scratch=Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="ami-factory-") as scratch:
+        facts = look(image, menu=menu, partitioned=disk, cache=cache, scratch=Path(scratch))
     return tuple(
         Finding(
             id=each.id,

@@ -1,6 +1,7 @@
 """A snapshot as a file: sparse, whole or not there, and gone on with where it was broken off."""
 
 import fcntl
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,10 +62,14 @@ def download(
 
         progress(len(known) * BLOCK_SIZE, total)
         with notes.open("a") as file:
-            for done, index in enumerate(direct.get(snapshot, listing, left, write), start=len(known) + 1):
+            done = itertools.count(len(known) + 1)
+
+            def written(index: int) -> None:
                 file.write(f"{index}\n")
                 file.flush()
-                progress(done * BLOCK_SIZE, total)
+                progress(next(done) * BLOCK_SIZE, total)
+
+            direct.get(snapshot, listing, left, write, written)
         os.fsync(descriptor)
         part.rename(path)
     notes.unlink()

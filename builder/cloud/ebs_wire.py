@@ -3,7 +3,7 @@
 A call of botocore's client takes 2.5 ms of processor time for a block, of which the block itself takes 0.3: parameters
 are held against the model, hooks are called, headers are parsed as mail, and over plain HTTP the body is hashed once
 more. Here only what matters is done, and the parts that matter are botocore's own: its credentials and its signer's
-arithmetic, its endpoint, the connections of its pool (so its certificates and timeouts), its parser of errors. The
+texts, its endpoint, the connections of its pool (so its certificates and timeouts), its parser of errors. The
 digest of a block is in a header that is signed, and the region holds what arrives against it, so the body itself need
 not be signed (the service model says unsignedPayload).
 
@@ -12,7 +12,9 @@ with those of its own SigV4Auth, and connections with what they must refuse.
 """
 
 import base64
+import functools
 import hashlib
+import hmac
 import http.client
 import ssl
 import threading
@@ -141,12 +143,23 @@ def signed(auth: SigV4Auth, method: str, host: str, target: str, headers: Mappin
     path, _, query = target.partition("?")
     names = sorted(sent)
     canonical = [method, path, query, *(f"{name}:{sent[name]}" for name in names), "", ";".join(names), _UNSIGNED]
-    signature = auth.signature(auth.string_to_sign(now, "\n".join(canonical)), now)  # type: ignore[arg-type]
     scope = auth.scope(now)  # type: ignore[arg-type]
+    key = _key(auth.credentials.secret_key, *scope.rsplit("/", 4)[1:])
+    text = auth.string_to_sign(now, "\n".join(canonical))  # type: ignore[arg-type]
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
     sent["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
     )
     return sent
+
+
+@functools.lru_cache(maxsize=8)
+def _key(secret: str, *scope: str) -> bytes:
+    """Of signatures of a day, a region and a service: four fifths of the work, and the same for all of an upload."""
+    key = f"AWS4{secret}".encode()
+    for each in scope:
+        key = hmac.digest(key, each.encode(), "sha256")
+    return key
 
 
 class _Lines:

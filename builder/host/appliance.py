@@ -23,26 +23,26 @@ PATIENCE = 20  # seconds; a launch with KVM takes 3, and the first one some 5 mo
 
 
 @contextmanager
-def opened(images: Sequence[Path], *, cache: Path, scratch: Path) -> Iterator[Any]:
+def opened(images: Sequence[Path], *, cache: Path, scratch: Path, format: str = "raw") -> Iterator[Any]:
     """A launched guestfs handle with the images as read-only drives, /dev/sda and so on, in their order.
 
     `cache` keeps the appliance and the accelerator that works. The virtual machine ends with the block; if this
     process is killed, libguestfs's own watcher kills it.
     """
-    handle = _launched(images, cache, scratch)
+    handle = _launched(images, cache, scratch, format)
     try:
         yield handle
     finally:
         handle.close()
 
 
-def _launched(images: Sequence[Path], cache: Path, scratch: Path) -> Any:
+def _launched(images: Sequence[Path], cache: Path, scratch: Path, format: str) -> Any:
     cache.mkdir(parents=True, exist_ok=True)
     sweep(cache)
     remembered = cache / REMEMBERED
     if not remembered.exists():
         _remember(remembered, "kvm" if accessible() and works(trial_command(cache, scratch)) else "tcg")
-    return launch(images, cache, scratch, force_tcg=remembered.read_text().strip() != "kvm")
+    return launch(images, cache, scratch, force_tcg=remembered.read_text().strip() != "kvm", format=format)
 
 
 def sweep(cache: Path) -> None:
@@ -87,7 +87,7 @@ def _remember(path: Path, accelerator: str) -> None:
     partial.rename(path)
 
 
-def launch(images: Sequence[Path], cache: Path, scratch: Path, *, force_tcg: bool) -> Any:
+def launch(images: Sequence[Path], cache: Path, scratch: Path, *, force_tcg: bool, format: str = "raw") -> Any:
     """A handle of a started virtual machine. HostError if it does not start."""
     try:
         import guestfs
@@ -101,7 +101,7 @@ def launch(images: Sequence[Path], cache: Path, scratch: Path, *, force_tcg: boo
         handle.set_tmpdir(str(scratch))
         handle.set_smp(min(2, os.cpu_count() or 1))  # starts in 8.1 s instead of 9.2 (emulated, two cores)
         for image in images:
-            handle.add_drive_opts(str(image), format="raw", readonly=True)
+            handle.add_drive_opts(str(image), format=format, readonly=True)
         handle.launch()
     except RuntimeError as error:
         handle.close()

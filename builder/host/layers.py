@@ -113,7 +113,7 @@ def commit_layer(context: Context, upper: Path, source_epoch: int) -> dict[str, 
     found = _normalise(upper, source_epoch, context.note)
     packed = context.output / "layer.tar"
     with packed.open("wb", buffering=0) as file:
-        sink = _Sink(file)
+        sink = LayerSink(file)
         _pack(found, sink, lambda done: context.progress("pack", done, len(found), "entries"))
         digest, size = sink.finish()
     context.surroundings.trees.mkdir(parents=True, exist_ok=True)
@@ -126,8 +126,13 @@ def kept_xattrs(place: bytes) -> dict[str, bytes]:
     return {
         name: os.getxattr(place, name, follow_symlinks=False)
         for name in os.listxattr(place, follow_symlinks=False)
-        if name in _KEPT_XATTRS or (name.startswith("user.") and not name.startswith(_OVERLAY_MARKS))
+        if is_kept_xattr(name)
     }
+
+
+def is_kept_xattr(name: str) -> bool:
+    """Whether an extended attribute of this name belongs to a tree."""
+    return name in _KEPT_XATTRS or (name.startswith("user.") and not name.startswith(_OVERLAY_MARKS))
 
 
 def unpack(source: layer_tar.Source, target: Path) -> None:
@@ -302,7 +307,7 @@ def _drop_overlay_marks(place: bytes, status: os.stat_result) -> None:
                 os.removexattr(place, name, follow_symlinks=False)
 
 
-def _pack(found: list[_Found], sink: "_Sink", progress: Callable[[int], None]) -> None:
+def _pack(found: list[_Found], sink: "LayerSink", progress: Callable[[int], None]) -> None:
     names: dict[tuple[int, int], bytes] = {}
     entries = [(entry, each) for each in found for entry in _entries(each, names)]
     entries.sort(key=lambda pair: pair[0].path)
@@ -363,7 +368,7 @@ def _entry(each: _Found, names: dict[tuple[int, int], bytes]) -> Entry:
     )
 
 
-def _pack_data(place: bytes, size: int, sink: "_Sink") -> None:
+def _pack_data(place: bytes, size: int, sink: "LayerSink") -> None:
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         left = size
@@ -378,7 +383,7 @@ def _pack_data(place: bytes, size: int, sink: "_Sink") -> None:
     sink.write(layer_tar.padding(size))
 
 
-class _Sink:
+class LayerSink:
     """Gathers small writes, and hashes what goes to the file."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -491,7 +496,7 @@ class _Unpacking:
         if entry.kind is not Kind.SYMLINK:
             os.chmod(place, entry.mode)
         for name, value in entry.xattrs.items():
-            if name not in _KEPT_XATTRS and (not name.startswith("user.") or name.startswith(_OVERLAY_MARKS)):
+            if not is_kept_xattr(name):
                 raise layer_tar.LayerFormatError(f"{entry.path!r} has the attribute {name}")
             os.setxattr(place, name, value, follow_symlinks=False)
 

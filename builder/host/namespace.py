@@ -3,6 +3,7 @@
 import os
 import pwd
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from builder.errors import HostError
@@ -21,6 +22,7 @@ OWN_IDS = (
 )  # fmt: skip
 SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
 ENOUGH_IDS = 65536
+ENOUGH_NAMESPACES = 10000
 
 
 def inside(command: Sequence[str | Path]) -> list[str]:
@@ -88,8 +90,30 @@ def require_namespace() -> None:
             raise HostError(
                 "this machine does not let you make a user namespace",
                 detail=tried.stderr.decode(errors="replace").strip(),
-                hint="sysctl kernel.unprivileged_userns_clone=1 (a chroot never has any, a container may not)",
+                hint=namespace_remedy(),
             )
+
+
+def namespace_remedy(settings: Path = Path("/proc/sys")) -> str:
+    """What to enable so that this user can make user namespaces: the settings of this kernel that forbid it.
+
+    user.max_user_namespaces is the kernel's own (namespaces(7)); kernel.unprivileged_userns_clone is Debian's, and
+    kernel.apparmor_restrict_unprivileged_userns Ubuntu's from 23.10 on, where such a namespace is made and then has no
+    rights in it.
+    """
+    found = []
+    for name, forbids, wanted in (
+        ("user.max_user_namespaces", "0", str(ENOUGH_NAMESPACES)),
+        ("kernel.unprivileged_userns_clone", "0", "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ):
+        file = settings / name.replace(".", "/")
+        with suppress(OSError):
+            if file.read_text().strip() == forbids:
+                found.append(f"{name}={wanted}")
+    if found:
+        return f"as root: sysctl -w {' '.join(found)} (and a file in /etc/sysctl.d, to keep it)"
+    return "no setting of the kernel forbids it: a chroot never has any, and a container must be started with them"
 
 
 def remove_tree(*paths: Path) -> None:

@@ -1,7 +1,8 @@
 """Running programs of a tree in that tree: bubblewrap inside the namespace.
 
 What runs there sees the tree, a fresh /proc, /dev, /run and /tmp, and nothing else of this machine: no path of the
-host is writable, and there is no network unless asked for. It ends with its caller.
+host is writable, and there is no network unless asked for. It ends with its caller, and earlier when it takes more
+than its limits (host/limits.py). What namespaces do not cover, a filter of system calls does (host/system_calls.py).
 """
 
 import errno
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from builder.errors import HostError
 from builder.host import process, tree_files
+from builder.host.devices import protect_devices
+from builder.host.limits import bounded, current
+from builder.host.system_calls import system_call_filter
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOSTNAME = "ami-factory"
@@ -29,10 +33,9 @@ CAPABILITIES = (
 _OWN_MOUNTS = ("/proc", "/dev", "/run", "/tmp")
 # /proc is read-only: where root of the namespace is this machine's root, /proc/sys is writable to it (bwrap 0.8 makes
 # it so only if the directory itself looks writable, and it does not), and kernel.core_pattern runs programs outside.
-_OWN_FILE_SYSTEMS = (
-    "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
-    "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp",
-)  # fmt: skip
+_PROC = ("--proc", "/proc", "--remount-ro", "/proc")
+_SHARES = {"/run": 8, "/dev/shm": 8, "/tmp": 2}
+"""Which part of the memory a file system in memory may fill: less than all of it together."""
 _IN_MEMORY = tuple(f"{path}/" for path in _OWN_MOUNTS)
 _OF_THE_HOST = tuple(map(Path, ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")))
 _RESOLV_CONF = "/etc/resolv.conf"
@@ -62,39 +65,62 @@ def run_in_tree(
     *,
     network: bool = False,
     env: Mapping[str, str],
-    stdin: bytes | None = None,
     binds: Sequence[Bind] = (),
     capture: bool = False,
     check: bool = True,
+    what: str = "",
+    grows: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program of the tree as its root; results and failures are those of `process.run`.
 
     `env` is added to a small fixed environment. Mount points that are missing in the tree are gone again afterwards.
+    BuilderError that names `what` (the program, if it is not said) when a limit stops it; `grows` is where the files
+    that it writes to the tree are.
     """
     require_architecture(tree)
-    with mount_points(tree, binds, network=network) as all_binds, _variables(env) as variables:
+    protect_devices()
+    name = what or Path(command[0]).name
+    with mount_points(tree, binds, network=network) as all_binds, bounded(name, grows=grows) as watch:
         return process.run(
-            sandbox_command(tree, command, network=network, binds=all_binds, variables=variables),
+            [*watch.prefix, *sandbox_command(tree, command, network=network, binds=all_binds, env=env)],
             env=ENVIRONMENT,
             clean=True,
-            inherit=[variables],
-            stdin=stdin,
+            watch=watch,
             capture=capture,
             check=check,
         )
 
 
-@contextmanager
-def _variables(env: Mapping[str, str]) -> Iterator[int]:
-    """A descriptor with bubblewrap's arguments that set `env` inside.
+def run_confined(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    binds: Sequence[Bind] = (),
+    network: bool = False,
+    devices: Sequence[str] = (),
+    check: bool = True,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program of this machine as `confined_command` has it, within the limits; what it says comes back."""
+    protect_devices()
+    with bounded(Path(command[0]).name) as watch:
+        return process.run(
+            [*watch.prefix, *confined_command(command, binds=binds, network=network, devices=devices)],
+            env=env,
+            clean=True,
+            watch=watch,
+            capture=True,
+            check=check,
+        )
+
+
+def _variables(env: Mapping[str, str]) -> process.Handed:
+    """bubblewrap's arguments that set `env` inside.
 
     Not in bubblewrap's own environment: LD_PRELOAD of a recipe would run code before there are any walls. Not on its
     command line: that stands in the log.
     """
-    with os.fdopen(os.memfd_create("variables"), "wb", buffering=0) as file:
-        file.write(b"".join(b"--setenv\0%b\0%b\0" % (name.encode(), value.encode()) for name, value in env.items()))
-        file.seek(0)
-        yield file.fileno()
+    settings = (b"--setenv\0%b\0%b\0" % (name.encode(), value.encode()) for name, value in env.items())
+    return process.Handed("variables", b"".join(settings))
 
 
 def sandbox_command(
@@ -104,19 +130,16 @@ def sandbox_command(
     network: bool = False,
     binds: Sequence[Bind] = (),
     interactive: bool = False,
-    variables: int | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The command line; to be run inside the namespace, with `mount_points` around it.
-
-    `variables`: an open descriptor, with more arguments for bubblewrap.
-    """
+    """The command line; to be run inside the namespace, with `mount_points` around it. `env` is set inside only."""
     argv = [process.require("bwrap", "bubblewrap"), "--bind", str(tree), "/"]
-    argv += [] if variables is None else ["--args", str(variables)]
-    argv += _OWN_FILE_SYSTEMS
+    argv += ["--args", _variables(env)] if env else []
+    argv += [*_PROC, "--dev", "/dev", *_in_memory()]
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
     argv += [] if interactive else ["--new-session"]  # A terminal must not be typed into by what runs inside.
-    return [*argv, *_walls(network=network), "--chdir", "/", "--", *command]
+    return [*argv, *_walls(network=network, i386=is_i386(tree)), "--chdir", "/", "--", *command]
 
 
 def confined_command(
@@ -137,14 +160,24 @@ def confined_command(
         elif path.exists():
             argv += ["--ro-bind", str(path), str(path)]
     argv += _hidden(Path("/etc"))
-    argv += _OWN_FILE_SYSTEMS
+    argv += [*_PROC, "--dev", "/dev", *_in_memory()]
     if network and Path(_RESOLV_CONF).is_symlink():
         argv += ["--ro-bind-try", str(Path(_RESOLV_CONF).resolve()), str(Path(_RESOLV_CONF).resolve())]
     for bind in binds:
         argv += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.destination]
     for place in devices:
         argv += ["--dev", place]
-    return [*argv, *_walls(network=network), "--chdir", "/", "--", *command]
+    # A package's scriptlets are of the tree's architecture, which is not known here.
+    return [*argv, *_walls(network=network, i386=True), "--chdir", "/", "--", *command]
+
+
+def _in_memory() -> list[str]:
+    """File systems in memory, which can be filled, but not with all of it."""
+    argv = []
+    for place, share in _SHARES.items():
+        mode = "0755" if place == "/run" else "1777"
+        argv += ["--perms", mode, "--size", str(current().memory // share), "--tmpfs", place]
+    return [*argv, "--remount-ro", "/dev"]
 
 
 def _hidden(directory: Path) -> Iterator[str]:
@@ -186,13 +219,17 @@ def mount_points(tree: Path, binds: Sequence[Bind] = (), *, network: bool = Fals
 
 def require_architecture(tree: Path) -> None:
     """HostError if programs of this tree cannot run on this machine's kernel (32-bit ones, emulation off)."""
+    if is_i386(tree):
+        require_i386()
+
+
+def is_i386(tree: Path) -> bool:
+    """Whether the tree is of 32-bit programs, as its shell tells."""
     for shell in ("/usr/bin/sh", "/bin/sh", "/usr/bin/bash"):
         found = tree_files.follow(tree, shell)
         if found.is_file():
-            with found.open("rb") as file:
-                if file.read(5) == _ELF32:
-                    require_i386()
-            return
+            return tree_files.read_start(tree, shell, len(_ELF32)) == _ELF32
+    return False
 
 
 @functools.cache
@@ -215,8 +252,9 @@ def require_i386() -> None:
         )
 
 
-def _walls(*, network: bool) -> list[str]:
-    argv = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOSTNAME, "--unshare-cgroup-try"]
+def _walls(*, network: bool, i386: bool) -> list[str]:
+    argv = ["--seccomp", process.Handed("filter", system_call_filter(sockets_of_i386=i386))]
+    argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOSTNAME, "--unshare-cgroup-try"]
     argv += [] if network else ["--unshare-net"]
     argv += ["--die-with-parent", "--cap-drop", "ALL"]
     for capability in CAPABILITIES:

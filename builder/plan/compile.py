@@ -2,16 +2,18 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal
 from builder.catalog.kernels import Kernel
 from builder.errors import RecipeError
 from builder.formats.toml import printable
-from builder.lock import Lock
+from builder.lock import BaseLock, Lock
 from builder.plan import published, specs
 from builder.plan.repositories import repository_steps
 from builder.plan.request import Made, Request, Sources, Target
 from builder.plan.step import Chain, Plan, Step, Variant, merge, step
+from builder.recipe.limits import limits_of
 from builder.recipe.model import VIRTUALIZATIONS, Recipe
 
 Layers = list[tuple[str, Step]]
@@ -95,7 +97,7 @@ def compile_plan(
     """The merged plan of the wanted variants. `conditional`: by a variant's name, what the recipe is for it where
     conditions change it; what is equal all the same has equal keys, and is made once."""
     plan = merge(
-        Chain(variant=each.variant, steps=tuple(_chain(each)), warnings=tuple(_warnings(each)))
+        Chain(variant=each.variant, steps=tuple(_limited(each)), warnings=tuple(_warnings(each)))
         for each in _requests(recipe, kernel, lock, sources, made, target, wanted, conditional or {})
     )
     published.refuse_shared_names(plan.steps)
@@ -133,6 +135,8 @@ def _requests(
 ) -> Iterator[Request]:
     for variant in wanted:
         its, files = conditional.get(variant.name, (recipe, sources))
+        if refusal := kernel.refusal(variant.virtualization, variant.architecture):
+            raise RecipeError(refusal, hint="choose another virtualization, or another kernel in the recipe")
         yield Request(recipe=its, kernel=kernel, lock=lock, sources=files, made=made, target=target, variant=variant)
 
 
@@ -140,6 +144,14 @@ def _warnings(request: Request) -> Iterator[str]:
     yield from request.locked.notes
     if request.unsupported:
         yield f"{request.variant.name}: the AMI will not boot: {request.unsupported}"
+
+
+def _limited(request: Request) -> Iterator[Step]:
+    """The way of one variant, each step with its limits."""
+    for each in _chain(request):
+        number = each.label.removeprefix("customise.")
+        script = int(number) - 1 if number.isdecimal() else None
+        yield replace(each, limits=tuple(sorted(limits_of(request.recipe, script).items())))
 
 
 def _chain(request: Request) -> Iterator[Step]:
@@ -177,15 +189,35 @@ def _shared_tree(request: Request, layers: Layers) -> Iterator[Step]:
     keys = request.sources.keys.values()
     gpg_keys = tuple((digest, request.sources.paths[digest]) for digest in keys)
 
-    packages = step("packages", specs.packages_spec(request), inputs=repositories, sources=gpg_keys)
-    yield packages
-    layers.append(("packages", packages))
+    if request.locked.base is not None:
+        yield from _base(request, request.locked.base, layers)
+    else:
+        packages = step("packages", specs.packages_spec(request), inputs=repositories, sources=gpg_keys)
+        yield packages
+        layers.append(("packages", packages))
     yield from _files(request, layers)
     yield from _scripts(request, layers, "packages")
     kernel = step("kernel", specs.kernel_spec(request), inputs=(*repositories, *layers), sources=gpg_keys)
     yield kernel
     layers.append(("kernel", kernel))
     yield from _scripts(request, layers, "kernel")
+
+
+def _base(request: Request, locked: BaseLock, layers: Layers) -> Iterator[Step]:
+    """An existing image, and what its own package manager adds."""
+    base = base_step(locked, request.variant.architecture, request.sources.base)
+    yield base
+    layers.append(("base", base))
+    spec = specs.guest_spec(request, locked)
+    if spec is not None:
+        guest = step("guest", spec, inputs=layers)
+        yield guest
+        layers.append(("guest", guest))
+
+
+def base_step(locked: BaseLock, architecture: str, place: str) -> Step:
+    """The root tree of an existing image; `place` is where the recipe says that it is."""
+    return step("base", specs.base_spec(locked, architecture), sources=((locked.pin, locked.location or place),))
 
 
 def _files(request: Request, layers: Layers) -> Iterator[Step]:

@@ -99,6 +99,7 @@ def register_ebs_spec(request: Request, snapshot_key: str) -> RegisterSpec:
         boot_mode=request.boot_mode,
         imds="v2.0" if register.imds == "required" else "",
         tpm="v2.0" if register.tpm else "",
+        uefi_data=request.sources.uefi_data if request.boot_mode == "uefi" else "",  # 32 bits have BIOS alone
         billing_products=register.billing_products,
     )
     rules.refuse(spec)

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from builder.plan.step import Step, step
 from builder.recipe.model import Recipe, Repository
 from builder.stages.repository.spec import RepositorySpec
-from builder.stages.values import PackageSource, SourcePackage
+from builder.stages.values import DebArchive, PackageSource, SourcePackage
 
 
 def package_sources(recipe: Recipe, keys: Mapping[str, str]) -> tuple[PackageSource, ...]:
+    """What dnf takes packages from; none for another installer."""
+    if recipe.distribution.installer != "dnf":
+        return ()
     return tuple(_package_source(each, keys) for each in recipe.distribution.repositories)
 
 
@@ -24,6 +27,25 @@ def _package_source(repository: Repository, keys: Mapping[str, str]) -> PackageS
         gpgcheck=repository.gpgcheck,
         repo_gpgcheck=repository.repo_gpgcheck,
         keys=tuple(keys[name] for name in repository.keys),
+    )
+
+
+def deb_archives(recipe: Recipe, keys: Mapping[str, str]) -> tuple[DebArchive, ...]:
+    """What apt takes packages from; none for another installer."""
+    if recipe.distribution.installer != "mmdebstrap":
+        return ()
+    release = recipe.distribution.release
+    return tuple(
+        DebArchive(
+            id=each.id,
+            suites=tuple(suite.replace("$releasever", release) for suite in each.suites),
+            components=each.components or ("main",),
+            archive=each.archive,
+            baseurl=each.baseurl,
+            keyring=each.keyring,
+            keys=tuple(keys[name] for name in each.keys),
+        )
+        for each in recipe.distribution.repositories
     )
 
 

@@ -29,10 +29,14 @@ class Sources:
     """Name and text of the author's systemd units."""
     links: tuple[tuple[str, str], ...] = ()
     """Path and target of the symbolic links of overlays."""
+    uefi_data: str = ""
+    """UEFI's variables, as EC2 takes them."""
     paths: Mapping[str, str]
     """SHA-256 to path, of files and GPG keys."""
     keys: Mapping[str, str]
     """GPG key file, as the recipe names it, to SHA-256."""
+    base: str = ""
+    """Where the recipe's existing image is: a path, an address in S3, or the id of an AMI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

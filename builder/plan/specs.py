@@ -1,17 +1,20 @@
 """What each stage is asked for, down to the image and its gates: a spec from a request. Pure."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from builder.catalog.kernels import PARTITIONED_ROOT
 from builder.catalog.renderers import renderer
 from builder.errors import RecipeError
 from builder.formats.fstab import Volume, fstab
-from builder.plan.repositories import package_sources
+from builder.lock import BaseLock
+from builder.plan.repositories import deb_archives, package_sources
 from builder.plan.request import IDENTITY, Request
 from builder.recipe.model import Recipe
 from builder.recipe.system import Modules, Timer
 from builder.recipe.words import GIB, parse_size
+from builder.stages.base.spec import BaseSpec
 from builder.stages.boot.spec import ProofSpec
 from builder.stages.configure.spec import (
     BootSpec,
@@ -26,10 +29,12 @@ from builder.stages.configure.spec import (
     UserKeys,
 )
 from builder.stages.customise.spec import CustomiseSpec, Group, Link, Script, User
+from builder.stages.guest.spec import GuestSpec
 from builder.stages.image.spec import DiskSpec, ImageSpec
 from builder.stages.kernel.spec import KernelSpec
 from builder.stages.packages.spec import PackagesSpec
-from builder.stages.verify.spec import DiskWanted, VerifySpec
+from builder.stages.values import Locked, LockedDeb, LockedPackage, rpm_database
+from builder.stages.verify.spec import AccountKeys, DiskWanted, VerifySpec, Waiver
 
 
 def packages_spec(request: Request) -> PackagesSpec:
@@ -37,9 +42,23 @@ def packages_spec(request: Request) -> PackagesSpec:
         architecture=request.variant.architecture,
         release=request.recipe.distribution.release,
         repositories=package_sources(request.recipe, request.sources.keys),
-        packages=request.locked.packages,
+        packages=_rpms(request.locked.packages),
         source_epoch=request.epoch,
+        database=rpm_database(_rpms(request.locked.packages)),
+        debs=_debs(request.locked.packages),
+        archives=deb_archives(request.recipe, request.sources.keys),
     )
+
+
+def base_spec(base: BaseLock, architecture: str) -> BaseSpec:
+    return BaseSpec(kind=base.kind, format=base.format, pin=base.pin, architecture=architecture, region=base.region)
+
+
+def guest_spec(request: Request, base: BaseLock) -> GuestSpec | None:
+    """What the recipe adds to an existing image; None for nothing."""
+    if not base.packages:
+        return None
+    return GuestSpec(manager=base.manager, packages=base.packages, source_epoch=request.epoch)
 
 
 def files_spec(request: Request) -> CustomiseSpec | None:
@@ -60,25 +79,43 @@ def script_spec(request: Request, script: Script) -> CustomiseSpec:
     return CustomiseSpec(source_epoch=request.epoch, script=script)
 
 
+def _rpms(packages: Iterable[Locked]) -> tuple[LockedPackage, ...]:
+    return tuple(each for each in packages if isinstance(each, LockedPackage))
+
+
+def _debs(packages: Iterable[Locked]) -> tuple[LockedDeb, ...]:
+    return tuple(each for each in packages if isinstance(each, LockedDeb))
+
+
 def kernel_spec(request: Request) -> KernelSpec:
+    packages = request.locked.kernel_packages + (request.locked.hvm_packages if request.hvm else ())
     return KernelSpec(
         architecture=request.variant.architecture,
         release=request.recipe.distribution.release,
         repositories=package_sources(request.recipe, request.sources.keys),
-        packages=request.locked.kernel_packages + (request.locked.hvm_packages if request.hvm else ()),
+        packages=_rpms(packages),
         initrd=request.kernel.initrd,
         modules=request.modules,
         payloads=() if request.hvm else request.kernel.pv.payloads,
         source_epoch=request.epoch,
+        database=rpm_database(_rpms(request.locked.packages)),
+        debs=_debs(packages),
+        archives=deb_archives(request.recipe, request.sources.keys),
+        **(_guest_kernel(request, request.locked.base) if request.locked.base else {}),
     )
+
+
+def _guest_kernel(request: Request, base: BaseLock) -> dict[str, Any]:
+    """What of the kernel an existing image's own manager installs."""
+    guest = base.kernel_packages + (base.hvm_packages if request.hvm else ())
+    return {"manager": base.manager, "guest": guest} if guest else {}
 
 
 def configure_spec(request: Request) -> ConfigureSpec:
     recipe = request.recipe
-    installed = ((each.name, each.version) for each in request.locked.packages)
     return ConfigureSpec(
         network=NetworkSpec(
-            renderer=renderer(installed, recipe.network.renderer),
+            renderer=renderer(request.locked.installed, recipe.network.renderer),
             hostname="" if recipe.network.hostname == "metadata" else recipe.network.hostname,
         ),
         ssh=SshSpec(authorized_keys=recipe.ssh.authorized_keys, metadata_key=recipe.ssh.metadata_key),
@@ -134,7 +171,7 @@ def _selinux(request: Request) -> str:
     wanted = request.recipe.selinux
     if wanted is None:
         return ""
-    if not any(each.name.startswith("selinux-policy") for each in request.locked.packages):
+    if not any(name.startswith("selinux-policy") for name, _ in request.locked.installed):
         raise RecipeError(
             "selinux: the recipe's distribution has no policy installed",
             hint='add its package to distribution.packages ("selinux-policy-targeted" in Fedora), or leave selinux out',
@@ -228,6 +265,11 @@ def verify_spec(request: Request, configured: ConfigureSpec) -> VerifySpec:
         pv_note=request.unsupported,
         disk=DiskWanted(boot_mode=request.boot_mode, root=str(request.identity)) if request.hvm else None,
         mbr=request.partitioned,
+        authorized_keys=(
+            AccountKeys(user="root", keys=configured.ssh.authorized_keys),
+            *(AccountKeys(user=each.name, keys=each.authorized_keys) for each in configured.users),
+        ),
+        waivers=tuple(Waiver(id=each.id, path=each.path, reason=each.reason) for each in request.recipe.verify.waive),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from builder.canonical import digest_of, to_plain
+from builder.canonical import digest_of, later, to_plain
 from builder.stages.contract import Spec
 from builder.stages.registry import STAGES
 
@@ -45,6 +45,8 @@ class Step:
     """(SHA-256, path) of files that the spec names by digest; where they are is not part of the key."""
     variants: tuple[str, ...] = ()
     key: str = ""
+    limits: tuple[tuple[str, int], ...] = later(())
+    """What its programs may take of the machine (host/limits.py): not part of the key."""
 
     @property
     def remote(self) -> bool:

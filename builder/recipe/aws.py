@@ -10,6 +10,7 @@ from builder.catalog.tables import Table
 from builder.recipe.words import (
     MAX_TAGS,
     Account,
+    AuthorPath,
     BillingProduct,
     Bucket,
     HostPath,
@@ -60,6 +61,13 @@ class Bundle(Table):
 class Register(Table):
     """How the AMI is registered."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["uefi_data"]},
+            "then": {"required": ["boot_mode"], "properties": {"boot_mode": {"const": "uefi"}}},
+        }
+    )
+
     name: str = Field(
         "{{ name }}-{{ version }}-{{ architecture }}-{{ virtualization }}-{{ instance_type }}-{{ key12 }}",
         description="Template of the AMI's name; must hold {{ key12 }}, which makes it unique to its content.",
@@ -78,12 +86,26 @@ class Register(Table):
     tpm: bool = Field(False, description="hvm: instances get a TPM 2.0; needs boot_mode uefi.")
     ena: bool = Field(True, description="hvm: enhanced networking with ENA, which every Nitro type needs.")
     sriov: bool = Field(False, description="hvm: enhanced networking with Intel's 82599, of the types before ENA.")
+    uefi_data: AuthorPath | None = Field(
+        None,
+        description="hvm: a file with UEFI's variables as EC2 takes them, such as the keys of Secure Boot: what "
+        "`uefivars.py -o aws` writes; needs boot_mode uefi.",
+    )
     billing_products: tuple[BillingProduct, ...] = Field((), description="Billing product codes, if EC2 gave you any.")
 
     @model_validator(mode="after")
     def _key12(self) -> "Register":
         if not re.search(r"{{\s*key12\s*}}", self.name):
             raise ValueError("name must hold {{ key12 }}: two builds must never ask for one name")
+        return self
+
+    @model_validator(mode="after")
+    def _uefi_with_its_data(self) -> "Register":
+        # EC2 takes uefi-preferred too, and says itself that instances may start by BIOS then, without Secure Boot.
+        if self.uefi_data and self.boot_mode != "uefi":
+            raise ValueError(
+                f'uefi_data needs boot_mode = "uefi", not "{self.boot_mode}": BIOS reads no such variables'
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.catalog.instance_types import SUCH_AS, InstanceType, instance_type, refusal, unknown
-from builder.catalog.kernels import kernel_names, load_kernel
+from builder.catalog.kernels import INSIDE, kernel_names, load_kernel
 from builder.catalog.tables import Fault, shown, suggestion
 from builder.errors import BuilderError, RecipeError
 from builder.formats.toml import Key
@@ -35,12 +35,13 @@ _WRITTEN = {
 }
 _UNIQUE: tuple[Key, ...] = (
     ("architectures",), ("virtualization",), ("instance_types",), ("distribution", "packages"),
-    ("distribution", "excludes"), ("ssh", "authorized_keys"),
+    ("distribution", "excludes"), ("base", "packages"), ("ssh", "authorized_keys"),
     ("services", "enable"), ("services", "disable"), ("services", "mask"),
     ("modules", "load"), ("modules", "blacklist"),
 )  # fmt: skip
 _NAMED = (("groups", "name"), ("overlays", "source"), ("scripts", "name"), ("timers", "name"), ("units", "name"))
 _NAME: Key = ("register", "name")
+_UEFI_DATA: Key = ("register", "uefi_data")
 Table = Mapping[str, Any]
 
 
@@ -48,7 +49,7 @@ def check(table: Table, directories: Sequence[Path], kernels: Path, *, parts: Se
     """All findings, one by one. `directories` hold the recipe's own files, `parts` those of its parts."""
     yield from _kernel(table, kernels)
     for group in (
-        _duplicates, _names, _instance_types, _users, _files, _services, _packages, _repositories, _templates
+        _duplicates, _names, _instance_types, _users, _files, _services, _packages, _repositories, _base, _templates
     ):  # fmt: skip
         yield from group(table)
     yield from _sources(table, directories, parts)
@@ -170,6 +171,7 @@ def _sources(table: Table, directories: Sequence[Path], parts: Sequence[Path]) -
         named += [((*key, "source"), each.get("source")) for key, each in _tables(table, kind)]
     for key, _ in _tables(table, "distribution", "repositories"):
         named += _strings(table, *key, "keys")
+    named.append((_UEFI_DATA, _at(table, _UEFI_DATA)))
     for key, source in named:
         # What is no path below the recipe is the model's to say.
         if not isinstance(source, str) or source.startswith(("/", "~")) or "\0" in source or ".." in source.split("/"):
@@ -207,6 +209,29 @@ def _repositories(table: Table) -> Iterator[Fault]:
         if isinstance(each.get("id"), str)
     ]
     yield from _repeated(ids, lambda name: f"two repositories are called {shown(name)}")
+    yield from _mirrors(table, [name for _, name in ids])
+
+
+def _mirrors(table: Table, repositories: Sequence[str]) -> Iterator[Fault]:
+    """A mirror of a repository that there is not, or that is made here."""
+    mirrors = _at(table, ("mirrors",))
+    made = [each.get("id") for _, each in _tables(table, "distribution", "repositories") if each.get("repack")]
+    for name in mirrors if isinstance(mirrors, dict) else ():
+        if name in made:
+            yield Fault(key=("mirrors", name), message=f"{name} is made here, from the host's own archive: it has none")
+        elif name not in repositories:
+            near = suggestion(name, repositories) or f"; there are: {', '.join(repositories) or 'none'}"
+            yield Fault(key=("mirrors", name), message=f"{shown(name)} is no repository of this recipe{near}")
+
+
+def _base(table: Table) -> Iterator[Fault]:
+    """An image is of one architecture, and a distribution brings no kernel by itself."""
+    if isinstance(table.get("base"), dict):
+        architectures = _strings(table, "architectures")
+        if len({name for _, name in architectures}) > 1:
+            yield Fault(key=("architectures",), message="an image is of one architecture: make a recipe for each")
+    elif table.get("kernel") == INSIDE:
+        yield Fault(key=("kernel",), message=f'"{INSIDE}" is the kernel of an existing image: it goes with [base]')
 
 
 def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
@@ -223,7 +248,11 @@ def _kernel(table: Table, kernels: Path) -> Iterator[Fault]:
     except BuilderError as error:
         yield Fault(key=("kernel",), message=f"{shown(name)} cannot be used: {error.brief}")
         return
-    for key, architecture in _strings(table, "architectures"):
+    architectures = _strings(table, "architectures")
+    for key, virtual in _strings(table, "virtualization"):
+        if virtual in ("pv", "hvm") and (message := kernel.refusal(virtual, next((a for _, a in architectures), ""))):
+            yield Fault(key=key, message=message)
+    for key, architecture in architectures:
         if architecture in ("x86_64", "i386") and architecture not in kernel.packages:
             has = ", ".join(kernel.packages)
             yield Fault(key=key, message=f"kernel {shown(name)} has no packages for {architecture} (it has {has})")

@@ -19,12 +19,12 @@ _SHARED = ("virtualization", "instance_type")
 # The keys of a recipe that may differ between its variants, and in distribution the names of packages alone.
 CONDITIONAL = (
     "timezone", "locale", "distribution", "network", "ssh", "users", "groups", "files", "overlays", "scripts",
-    "services", "units", "timers", "sysctl", "modules", "selinux", "image", "boot", "register", "volume",
+    "services", "units", "timers", "sysctl", "modules", "selinux", "image", "verify", "boot", "register", "volume",
 )  # fmt: skip
 # Those that may not.
 COMMON = (
     "extends", "include", "name", "version", "description", "architectures", "virtualization", "instance_types",
-    "kernel", "bundle", "publish",
+    "kernel", "base", "mirrors", "bundle", "publish", "limits",
 )  # fmt: skip
 # What a file says besides the recipe itself.
 BESIDES = ("add", "remove", "when")

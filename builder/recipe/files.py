@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import RecipeError
+from builder.formats.uefi_variables import parse_variables
 from builder.recipe.load import Loaded
 from builder.recipe.system import File, Overlay
 from builder.recipe.templates import render_file, render_string
 from builder.stages.customise.spec import File as FileEntry
 
-__all__ = ("Collected", "collect", "find_source", "overlay_links", "render_string", "script_text", "unit_text")
+__all__ = (
+    "Collected",
+    "collect",
+    "find_source",
+    "overlay_links",
+    "render_string",
+    "script_text",
+    "uefi_variables",
+    "unit_text",
+)
 
 MAX_FILES = 10_000
 MAX_TEXT = 1024**2
@@ -81,6 +91,20 @@ def unit_text(loaded: Loaded, index: int) -> str:
         return unit.content
     where = f"{loaded.path}: units[{index}].source"
     return _text(find_source(loaded, unit.source or "", where), where)
+
+
+def uefi_variables(loaded: Loaded) -> str:
+    """What register.uefi_data names, as EC2 takes it; "" where it names nothing."""
+    name = loaded.recipe.register_.uefi_data
+    if name is None:
+        return ""
+    where = f"{loaded.path}: register.uefi_data"
+    path = find_source(loaded, name, where)
+    try:
+        return parse_variables(_bytes(path, where).decode("latin-1"))
+    except ValueError as error:
+        hint = "make it with `uefivars.py -o aws`, or take that of an instance: aws ec2 get-instance-uefi-data"
+        raise RecipeError(f"{where}: {path}: {error}", hint=hint) from None
 
 
 def overlay_links(loaded: Loaded) -> tuple[tuple[str, str], ...]:
@@ -249,6 +273,15 @@ def _regular(path: Path, where: str) -> int:
 
 
 def _text(path: Path, where: str) -> str:
+    content = _bytes(path, where)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: not UTF-8 text", hint="leave out template = true") from None
+
+
+def _bytes(path: Path, where: str) -> bytes:
     _regular(path, where)
     try:
         with path.open("rb") as stream:
@@ -257,8 +290,4 @@ def _text(path: Path, where: str) -> str:
         raise RecipeError(f"{where}: {path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_TEXT:
         raise RecipeError(f"{where}: {path} is larger than {MAX_TEXT // 1024} KiB, too large for a text")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{path}:{line}: not UTF-8 text", hint="leave out template = true") from None
+    return content

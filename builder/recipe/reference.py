@@ -56,6 +56,17 @@ top of another, with parts.
 **fedora.toml** is Fedora itself, from Fedora's mirrors, every package's signature checked. x86_64 only: Fedora builds
 no kernel for 32 bits.
 
+**centos-stream-9.toml**, **centos-stream-10.toml**, **rocky-9.toml** and **amazon-linux-2023.toml** are these
+distributions, with the packages of their own published images, from their own mirrors or from one of yours
+(`[mirrors]`); hvm alone. [docs/support.md](../docs/support.md) says of each recipe whether it has been booted, built or
+only planned.
+
+**debian.toml** is Debian 12 itself, from the archive that your own machine's apt is configured with. mmdebstrap fills
+the tree and Debian's own maintainer scripts run, in the sandbox; the kernel is Debian's for clouds. The image's apt
+has no archive in its sources.list: put there which mirror your instances are near to, by `[[files]]`.
+
+**ubuntu.toml** is planned only: nobody has built it with this factory yet.
+
 ## One recipe on top of another
 
 `extends = "other.toml"` starts from another recipe in the same directory or below it, else from one of the factory's

@@ -37,7 +37,11 @@ def schema() -> dict[str, Any]:
         **{name: value for name, value in made.items() if name != "required"},
         "required": ["name"],
         "if": {"not": {"required": ["extends"]}},
-        "then": {"required": made["required"], "properties": {"distribution": {"required": distribution}}},
+        "then": {
+            "required": [name for name in made["required"] if name != "distribution"],
+            "oneOf": [{"required": ["distribution"]}, {"required": ["base"]}],
+            "properties": {"distribution": {"required": distribution}},
+        },
     }
 
 

@@ -10,11 +10,14 @@ from builder.recipe.words import (
     AuthorPath,
     Calendar,
     CommandLine,
+    Duration,
+    FindingName,
     GuestPath,
     Mode,
     ModuleName,
     Owner,
     ScriptName,
+    Size,
     SshKey,
     TimerName,
     TimeSpan,
@@ -87,6 +90,21 @@ class File(Table):
         return self
 
 
+class Limits(Table):
+    """What a program of the recipe may take of the machine that builds. One that takes more is stopped. No limit is
+    part of a key: raising one re-runs nothing."""
+
+    time: Duration | None = Field(None, description='How long it may run: "1h" when left out.')
+    memory: Size | None = Field(
+        None, description="Memory, files in /tmp, /run and /dev/shm too: 4GiB (on a small machine 3/4 of what it has)."
+    )
+    processes: Annotated[int, Field(ge=8, le=1_000_000)] | None = Field(
+        None, description="Processes and threads at one time: 2048."
+    )
+    disk: Size | None = Field(None, description="What it may write to the tree: 10GiB.")
+    log: Size | None = Field(None, description="What it may write to its log: 64MiB.")
+
+
 class Script(Table):
     """A program of the author's, run as root in the tree, in a sandbox of its own; cached as a step of its own."""
 
@@ -104,6 +122,7 @@ class Script(Table):
     environment: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables. They end up in keys and logs: no secrets."
     )
+    limits: Limits = Field(Limits(), description="Other limits for this script than the recipe's.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Script":
@@ -176,6 +195,24 @@ class Modules(Table):
 
     load: tuple[ModuleName, ...] = Field((), description="Load at boot.")
     blacklist: tuple[ModuleName, ...] = Field((), description="Do not load for a device; by name it still can be.")
+
+
+class Waiver(Table):
+    """Findings of `verify` that are meant to be so."""
+
+    id: FindingName = Field(description="What verify calls them, such as setuid: docs/verify.md has the list.")
+    path: Annotated[str, Field(min_length=1)] = Field(
+        "*", description="Where: a path, or a pattern of paths, in which * also stands for /."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="Why it is right here; it goes into the report."
+    )
+
+
+class Verify(Table):
+    """What `verify` finds in the image."""
+
+    waive: tuple[Waiver, ...] = Field((), description="Findings to accept.")
 
 
 class Selinux(Table):

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from builder.catalog.tables import text
+from builder.catalog.tables import suggestion, text
+from builder.formats.toml import printable
+from builder.stages.verify.spec import FINDINGS
 
 MIB = 1024**2
 GIB = 1024**3
@@ -23,6 +25,29 @@ def parse_size(text: str) -> int:
     if found is None:
         raise ValueError(f'"{text}" is not a size: write a whole number with MiB or GiB, such as "2048MiB"')
     return int(found[1]) * (MIB if found[2] == "MiB" else GIB)
+
+
+def _finding(text: str) -> str:
+    if text not in FINDINGS:
+        known = suggestion(text, FINDINGS) or f"; there are {', '.join(FINDINGS)}"
+        raise ValueError(f'"{printable(text)}" is nothing that verify finds{known}')
+    return text
+
+
+_DURATION = re.compile(r"([1-9][0-9]{0,5}) ?(s|min|h)")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of "90s", "10min" or "2h". ValueError for anything else, with what to write."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a time: write a whole number with s, min or h, such as "10min"')
+    return int(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
 
 
 def _size(text: str) -> str:
@@ -62,6 +87,20 @@ def _host_path(text: str) -> str:
     return text
 
 
+def _image_place(text: str) -> str:
+    if text.startswith("ami-"):
+        if not re.fullmatch(r"ami-([0-9a-f]{8}|[0-9a-f]{17})", text):
+            raise ValueError(f'"{text}" is no id of an AMI')
+        return text
+    if text.startswith("s3://"):
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", text):
+            raise ValueError(f'"{text}" is not s3://BUCKET/PREFIX/NAME.manifest.xml')
+        return text
+    if "://" in text:
+        raise ValueError(f'"{text}": images are fetched from S3 alone: fetch it yourself and give its path')
+    return _host_path(text) if text.startswith(("/", "~")) else _author_path(text)
+
+
 def _ssh_key(text: str) -> str:
     parts = text.split()
     kinds = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
@@ -96,6 +135,16 @@ Version = Annotated[
     str, text(r"^[A-Za-z0-9._-]{1,32}$", "a version: at most 32 letters, digits, dots, dashes and underscores")
 ]
 Release = Annotated[str, text(r"^[A-Za-z0-9._-]+$", 'a release, such as "43"')]
+ArchiveLabel = Annotated[
+    str, text(r"^([A-Za-z][A-Za-z0-9 ._-]*)?$", 'the label of an archive, as in its Release files: such as "Debian"')
+]
+Suite = Annotated[
+    str, text(r"^(\$releasever|[a-z0-9])[A-Za-z0-9._/-]*$", 'a suite of an archive, such as "$releasever-updates"')
+]
+Component = Annotated[str, text(r"^[a-z][a-z0-9-]*$", 'a component of an archive, such as "main"')]
+KeyringName = Annotated[
+    str, text(r"^([a-z0-9][A-Za-z0-9._-]*)?$", 'a keyring\'s name, such as "debian-archive-keyring"')
+]
 DistributionName = Annotated[
     str, text(r"^[a-z0-9][a-z0-9._-]*$", 'a distribution\'s name, such as "fedora": lower case letters, digits, dots')
 ]
@@ -108,6 +157,11 @@ Address = Annotated[
     text(
         r"^((https?|ftp)://[^\s@]+|file:///\S+)?$", "an address that starts with https://, http://, ftp:// or file:///"
     ),
+]
+# No user and no password: an address is shown, and written into logs.
+MIRROR = r"^((https?|ftp)://[^\s@]+|file:///\S+)$"
+MirrorAddress = Annotated[
+    str, text(MIRROR, "the address of a mirror, which starts with https://, http://, ftp:// or file:///")
 ]
 UnitName = Annotated[str, text(r"^[A-Za-z0-9:_.@\\-]+$", "the name of a systemd unit")]
 AccountName = Annotated[
@@ -145,6 +199,7 @@ TimeSpan = Annotated[
     str, text(r"^[0-9]+ ?(s|sec|min|h|d|day|days|w)?( [0-9]+ ?(s|sec|min|h|d))*$", 'a time span, such as "5min"')
 ]
 ModuleName = Annotated[str, text(r"^[A-Za-z0-9_-]{1,64}$", "the name of a kernel module")]
+FindingName = Annotated[str, AfterValidator(_finding), schema(enum=list(FINDINGS))]
 SysctlKey = Annotated[
     str, text(r"^[a-z0-9_-]+([./][A-Za-z0-9_*.:-]+)+$", 'the name of a kernel setting, such as "net.ipv4.ip_forward"')
 ]
@@ -193,10 +248,13 @@ RegionName = Annotated[str, text(r"^[a-z0-9-]{2,32}$", 'the name of a region, su
 GuestPath = Annotated[str, AfterValidator(_guest_path), schema(pattern=r"^(/(?!\.{1,2}(/|$))[^/\x00]+)+$")]
 HostPath = Annotated[str, AfterValidator(_host_path), schema(pattern="^(/|~/)")]
 AuthorPath = Annotated[str, AfterValidator(_author_path), schema(pattern=r"^(?![/~])(?!(.*/)?\.\.(/|$)).+$")]
+ImagePlace = Annotated[str, AfterValidator(_image_place), schema(minLength=1)]
+Sha256 = Annotated[str, text(r"^[0-9a-f]{64}$", "a SHA-256: 64 lower case hex digits")]
 SshKey = Annotated[
     str, AfterValidator(_ssh_key), schema(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( [^\n]*)?$")
 ]
 Size = Annotated[str, AfterValidator(_size), schema(pattern="^[1-9][0-9]* ?(MiB|GiB)$")]
+Duration = Annotated[str, AfterValidator(_duration), schema(pattern="^[1-9][0-9]{0,5} ?(s|min|h)$")]
 ImageSize = Annotated[str, AfterValidator(_image_size), schema(pattern="^(auto|[1-9][0-9]* ?MiB|([1-9]|10) ?GiB)$")]
 VolumeSize = Annotated[str, AfterValidator(_volume_size), schema(pattern="^(auto|[1-9][0-9]* ?(MiB|GiB))$")]
 TagKey = Annotated[

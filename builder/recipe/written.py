@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from builder.catalog.tables import Table, text
 from builder.recipe.aws import Register, Volume
 from builder.recipe.model import Boot, Image, Network, Recipe, Ssh, Virtualization
-from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User
+from builder.recipe.system import File, Group, Modules, Overlay, Script, Selinux, Services, Timer, Unit, User, Verify
 from builder.recipe.words import (
     AccountName,
     AuthorPath,
@@ -127,6 +127,7 @@ class When(Table):
     modules: Modules = Field(Modules(), description="Kernel modules.")
     selinux: Selinux | None = Field(None, description="SELinux.")
     image: Image = Field(Image(), description="The image.")
+    verify: Verify = Field(Verify(), description="The look into the finished image.")
     boot: Boot = Field(Boot(), description="The boot proof.")
     register_: Register = Field(Register(), alias="register", description="The AMI.")
     volume: Volume = Field(Volume(), description="The root volume of hvm.")

@@ -48,8 +48,12 @@ class Surroundings:
     profile: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of a file of the recipe's author, to where it is; `run` checks the digest as it reads."""
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """A repository's id to the address it is taken from on this machine, instead of the one in its spec."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Name of a secret (`private_key`, `signing_key`) to the file that holds it; never its value."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Those of host/limits.py that are not the usual ones."""
 
 
 class Progress(Protocol):

@@ -10,22 +10,23 @@ import fcntl
 import hashlib
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.catalog.mirrors import mirror_variable
 from builder.errors import BuilderError
 from builder.host import process, tree_files
 from builder.host.rpm_warnings import check_warnings
-from builder.host.sandbox import Bind, confined_command, require_architecture
+from builder.host.sandbox import Bind, require_architecture, run_confined
 from builder.stages.contract import StageContext
 from builder.stages.dnf_refusals import explain
-from builder.stages.values import LockedPackage, PackageSource
+from builder.stages.values import RPM_DATABASE, LockedPackage, PackageSource
 
 WORK = "/factory"
-RPM_DATABASE = "/usr/lib/sysimage/rpm"
 # RPM's word for Amazon's.
 ARCHITECTURES = {"x86_64": "x86_64", "i386": "i686"}
 
@@ -50,15 +51,18 @@ check_config_file_age=False
 timeout=30
 retries=3
 """
+# What dnf 5 calls otherwise, or has no more (dnf5-changes-from-dnf4(7), dnf5.conf(5)): root's cache is system_cachedir,
+# file lists are downloaded only if asked for, gpgcheck is pkg_gpgcheck; deltarpm, color and localpkg_gpgcheck are gone.
+_NOT_IN_DNF5 = ("localpkg_gpgcheck=True\n", "deltarpm=False\n", "color=never\n")
+_DNF5 = "system_cachedir=/factory/cache\noptional_metadata_types=filelists\n"
 _QUERY = "%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE} %{ARCH} %{SHA256HEADER} %{PAYLOADDIGEST}\\n"
 # dnf makes its cache, diary and log in the tree, at the paths that they have outside it; rpm and SQLite leave locks;
 # ldconfig notes when it ran.
 _DIFFERS = (
     WORK,
     "/var/cache/ldconfig/aux-cache",
-    f"{RPM_DATABASE}/rpmdb.sqlite-shm",
-    f"{RPM_DATABASE}/.rpm.lock",
 )
+_DIFFERS_BESIDE_THE_DATABASE = ("rpmdb.sqlite-shm", ".rpm.lock")
 # dnf makes these whether or not a package has them.
 _EMPTY = ("/etc/dnf/modules.d", "/etc/dnf")
 
@@ -75,9 +79,28 @@ class Repositories:
         return any(not (source.input or _directory(source)) for source in self.sources)
 
 
-def dnf_configuration(sources: Sequence[PackageSource], *, excludes: Sequence[str] = ()) -> str:
-    """dnf.conf, with every repository in it. Paths are those that a confined dnf sees."""
-    parts = [_CONFIGURATION + (f"excludepkgs={','.join(excludes)}\n" if excludes else "")]
+def find_dnf() -> str:
+    """The name of this machine's dnf: "dnf" is 4, and "dnf5" 5, which some call dnf as well. HostError for none."""
+    path = process.environment()["PATH"]
+    for name in ("dnf", "dnf5"):
+        if found := shutil.which(name, path=path):
+            return "dnf5" if Path(found).resolve().name == "dnf5" else "dnf"
+    return process.require("dnf", "dnf")
+
+
+def _main(program: str) -> str:
+    if program != "dnf5":
+        return _CONFIGURATION
+    kept = _CONFIGURATION
+    for line in _NOT_IN_DNF5:
+        kept = kept.replace(line, "")
+    return kept + _DNF5
+
+
+def dnf_configuration(sources: Sequence[PackageSource], *, excludes: Sequence[str] = (), program: str = "dnf") -> str:
+    """dnf.conf, with every repository in it, for dnf or dnf5. Paths are those that a confined dnf sees."""
+    check = "pkg_gpgcheck" if program == "dnf5" else "gpgcheck"
+    parts = [_main(program) + (f"excludepkgs={','.join(excludes)}\n" if excludes else "")]
     for source in sources:
         address = {
             "baseurl": f"file://{WORK}/repositories/{source.id}" if source.input else source.baseurl,
@@ -87,31 +110,55 @@ def dnf_configuration(sources: Sequence[PackageSource], *, excludes: Sequence[st
         keys = [f"file://{WORK}/repositories/{source.id}/signing-key.asc"] if source.input else []
         keys += [f"file://{WORK}/keys/{digest}.asc" for digest in source.keys]
         lines = [f"[{source.id}]", f"name={source.id}", *(f"{key}={value}" for key, value in address.items() if value)]
-        lines += [f"gpgcheck={source.gpgcheck:d}", f"repo_gpgcheck={source.repo_gpgcheck:d}"]
+        lines += [f"{check}={source.gpgcheck:d}", f"repo_gpgcheck={source.repo_gpgcheck:d}"]
         lines += [f"gpgkey={' '.join(keys)}"] if keys else []
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def install_command(packages: Sequence[LockedPackage], *, architecture: str, release: str) -> list[str]:
-    """The command line of a confined dnf: the lock's packages, each by its full name."""
+def at_mirrors(sources: Sequence[PackageSource], mirrors: Mapping[str, str]) -> tuple[PackageSource, ...]:
+    """The repositories as this machine reaches them; what is made here has no address."""
+    return tuple(
+        replace(each, baseurl=mirrors[each.id], metalink="", mirrorlist="")
+        if each.id in mirrors and not each.input
+        else each
+        for each in sources
+    )
+
+
+def install_command(
+    packages: Sequence[LockedPackage], *, architecture: str, release: str, program: str = "dnf"
+) -> list[str]:
+    """The command line of a confined dnf or dnf5: the lock's packages, each by its full name."""
+    # dnf 5 reads the configuration of the tree that it installs into, unless it is told otherwise.
+    options = ["--no-plugins", "--use-host-config"] if program == "dnf5" else ["--noplugins"]
     return [
-        "dnf", f"--config={WORK}/home/dnf.conf", f"--installroot={WORK}/root", f"--releasever={release}",
-        f"--forcearch={ARCHITECTURES[architecture]}", "--assumeyes", "--noplugins", "install",
+        program, f"--config={WORK}/home/dnf.conf", f"--installroot={WORK}/root", f"--releasever={release}",
+        f"--forcearch={ARCHITECTURES[architecture]}", "--assumeyes", *options, "install",
         *(package.nevra for package in packages),
     ]  # fmt: skip
 
 
 @contextmanager
 def repositories(
-    context: StageContext, sources: Sequence[PackageSource], *, excludes: Sequence[str] = ()
+    context: StageContext,
+    sources: Sequence[PackageSource],
+    *,
+    excludes: Sequence[str] = (),
+    database: str = RPM_DATABASE,
+    program: str = "",
 ) -> Iterator[Repositories]:
-    """Write dnf's configuration and gather keys. Downloads of one set of repositories are one step's at a time."""
+    """Write dnf's configuration (for `program`, else this machine's) and gather keys.
+
+    Downloads of one set of repositories are one step's at a time.
+    """
+    program = program or find_dnf()
+    sources = at_mirrors(sources, context.surroundings.mirrors)
     home = context.scratch / "dnf"
     for name in ("home", "keys", "log"):
         (home / name).mkdir(parents=True)
-    (home / "home" / "dnf.conf").write_text(dnf_configuration(sources, excludes=excludes))
-    (home / "home" / ".rpmmacros").write_text(f"%_dbpath {RPM_DATABASE}\n")
+    (home / "home" / "dnf.conf").write_text(dnf_configuration(sources, excludes=excludes, program=program))
+    (home / "home" / ".rpmmacros").write_text(f"%_dbpath {database}\n")
     binds = [Bind(source=home / "home", destination=f"{WORK}/home", writable=True)]
     binds += [Bind(source=home / "log", destination=f"{WORK}/log", writable=True)]
     binds += [Bind(source=home / "keys", destination=f"{WORK}/keys")]
@@ -137,6 +184,7 @@ def install(
     architecture: str,
     release: str,
     source_epoch: int,
+    database: str = RPM_DATABASE,
     on_top: bool = False,
 ) -> None:
     """Install exactly `packages` into `tree`, and leave nothing there that another run would write differently.
@@ -148,19 +196,19 @@ def install(
     device = tree / "dev"
     binds = (*found.binds, Bind(source=tree, destination=f"{WORK}/root", writable=True))
 
-    def confined(command: Sequence[str], *, network: bool) -> list[str]:
-        return confined_command(command, binds=binds, network=network, devices=[f"{WORK}/root/dev"])
+    def confined(
+        command: Sequence[str], *, network: bool = False, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        place = [f"{WORK}/root/dev"]
+        return run_confined(command, env=environment, binds=binds, network=network, devices=place, check=check)
 
     def installed() -> str:
-        query = ["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]
-        listed = process.run(confined(query, network=False), env=environment, clean=True, capture=True)
-        return listed.stdout.decode()
+        return confined(["rpm", "--root", f"{WORK}/root", "-qa", "--queryformat", _QUERY]).stdout.decode()
 
     device.mkdir(exist_ok=True)
-    process.require("dnf", "dnf")
     before = installed() if on_top else ""
-    command = install_command(packages, architecture=architecture, release=release)
-    done = process.run(confined(command, network=found.network), env=environment, clean=True, capture=True, check=False)
+    command = install_command(packages, architecture=architecture, release=release, program=find_dnf())
+    done = confined(command, network=found.network, check=False)
     said = done.stdout.decode(errors="replace")
     sys.stderr.write(said)
     said += done.stderr.decode(errors="replace")
@@ -168,7 +216,7 @@ def install(
         raise explain(said, found.sources)
     check_warnings(said)
     check_installed(installed(), packages, before)
-    remove_traces(tree)
+    remove_traces(tree, database)
     require_architecture(tree)
 
 
@@ -197,11 +245,11 @@ def check_installed(listed: str, locked: Sequence[LockedPackage], before: str = 
     )
 
 
-def remove_traces(tree: Path) -> None:
+def remove_traces(tree: Path, database: str = RPM_DATABASE) -> None:
     """Remove what differs between two equal runs of dnf and rpm, and this machine's identity."""
-    for path in _DIFFERS:
+    for path in (*_DIFFERS, *(f"{database}/{name}" for name in _DIFFERS_BESIDE_THE_DATABASE)):
         tree_files.remove(tree, path)
-    journal = tree_files.locate(tree, f"{RPM_DATABASE}/rpmdb.sqlite-wal")
+    journal = tree_files.locate(tree, f"{database}/rpmdb.sqlite-wal")
     if journal.exists():
         if journal.stat().st_size:
             raise BuilderError("rpm left its database open: its journal is not empty")
@@ -230,7 +278,7 @@ def _directory(source: PackageSource) -> Path | None:
     if not directory.is_dir():
         raise BuilderError(
             f"repository {source.id}: {directory} is not a directory of this machine",
-            hint="correct distribution.repositories.baseurl",
+            hint=f"correct its baseurl, its address under [mirrors], or {mirror_variable(source.id)}",
         )
     return directory
 

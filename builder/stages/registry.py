@@ -22,6 +22,9 @@ STAGES: dict[str, Stage] = {
     for stage in (
         Stage(name="repository", module="builder.stages.repository", says="RPM repository"),
         Stage(name="packages", module="builder.stages.packages", says="base layer"),
+        # Not in the namespace: libguestfs (see verify), and the owners of a directory's files are this machine's.
+        Stage(name="base", module="builder.stages.base", namespace=False, says="root tree of an existing image"),
+        Stage(name="guest", module="builder.stages.guest", says="packages by the image's own manager"),
         Stage(name="customise", module="builder.stages.customise", says="layer of files or of one script"),
         Stage(name="kernel", module="builder.stages.kernel", says="kernel and initrd layer"),
         Stage(name="configure", module="builder.stages.configure", says="layer bound to the variant"),

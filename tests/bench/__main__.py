@@ -2,8 +2,8 @@
 
     python -m tests.bench [--runs N] [NAME ...]
 
-Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot. Needs recipes/quickstart.toml built once
-(`make ami`): the repository is warm then.
+Names: cold, nothing, key, types, bundle, unbundle, bundles_s3, snapshot, verify. Needs recipes/quickstart.toml built
+once (`make ami`): the repository is warm then.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tests.bench import bundles as bundling
 from tests.bench import bundles_s3 as to_s3
 from tests.bench import snapshot as snapshots
 from tests.bench import unbundle as unbundling
+from tests.bench import verify as verifying
 from tests.bench.lines import Line
 
 ROOT = Path(__file__).parents[2]
@@ -259,6 +260,13 @@ def snapshot(bench: Bench) -> Iterator[Line]:
     yield from snapshots.rows(home, bench.runs)
 
 
+def verify(bench: Bench) -> Iterator[Line]:
+    """What verify adds to the start of its appliance."""
+    home = bench.home / "verify"
+    home.mkdir()
+    yield from verifying.rows(home, bench.runs)
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "nothing": nothing,
     "key": key,
@@ -269,6 +277,7 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "unbundle": unbundle,
     "bundles_s3": bundles_s3,
     "snapshot": snapshot,
+    "verify": verify,
 }
 
 

@@ -27,6 +27,7 @@ CASES = [
     ("explain", 0, ["explain", "web.toml"]),
     ("explain-fstab", 0, ["explain", "fstab", "--instance-type", "m1.small", "--instance-type", "c3.large"]),
     ("provenance", 0, ["provenance", "KEY"]),
+    ("diff", 0, ["diff", "web.toml", "web.toml"]),
     ("store-list", 0, ["store", "list"]),
     ("store-gc", 0, ["store", "gc", "--days", "100000"]),
     ("store-verify", 0, ["store", "verify"]),

@@ -86,6 +86,11 @@ AT_A_FULL_DESK = [
     ("wrong-log", ["logs", "feedfeedfeed"]),
     ("wrong-ami", ["provenance", "ami-00000000"]),
     ("wrong-path", ["provenance", "web.toml"]),
+    ("diff-equal", ["diff", "web.toml", "web.toml"]),
+    ("wrong-diff", ["diff", "KEY", "nothere.img"]),
+    ("wrong-diff-ami", ["diff", "KEY", "ami-0123456789abcdef0"]),
+    ("fleet-plan", ["fleet", "plan", "fleet.toml", "--offline"]),
+    ("wrong-fleet", ["fleet", "plan", "web.toml"]),
     ("wrong-kernel", ["explain", "fstab", "--kernel", "fedra"]),
     ("wrong-number", ["store", "gc", "--days", "many"]),
     ("wrong-new-name", ["recipe", "new", "web.txt"]),
@@ -113,10 +118,10 @@ def test_every_verb_has_a_transcript(full_desk: tuple[Desk, Plan]) -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "ssh", "shell", "logs",
+        "check", "lock", "plan", "build", "verify", "boot", "explain", "provenance", "diff", "ssh", "shell", "logs",
         "doctor",
         "recipe new", "recipe schema", "recipe show", "store list", "store gc", "store verify",
-        "snapshot download",
+        "snapshot download", "fleet plan", "fleet build",
         "region start", "region stop", "region status", "region env", "region reset",
     ],
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Every file that we generate for Fedora and for the quickstart distribution, as far as no mirror is needed.
+"""Every file that we generate for the distributions that we have recipes for, as far as no mirror is needed.
 
 The tree below /etc is made by the same functions that the stage calls, in an empty one that has the few files they
-look for. Fedora's sshd_config includes drop-ins and Fedora makes host keys itself; the other stands for
-distributions that do not.
+look for. The sshd_config of Fedora and its line includes drop-ins, and they make host keys themselves; the other stands
+for distributions that do not.
 """
 
 from pathlib import Path
@@ -11,21 +11,36 @@ import pytest
 
 from builder.host import tree_files
 from builder.lock import asks
-from builder.plan.repositories import package_sources
+from builder.plan.repositories import deb_archives, package_sources
+from builder.stages.archives import format_sources
 from builder.stages.configure import run as configure
 from builder.stages.configure import ssh, units
-from builder.stages.configure.spec import BootSpec, ConfigureSpec, NetworkSpec, ServicesSpec, SshSpec
+from builder.stages.configure.spec import BootSpec, ConfigureSpec, HvmSpec, NetworkSpec, ServicesSpec, SshSpec
 from builder.stages.dnf import dnf_configuration, install_command
-from builder.stages.values import LockedPackage
+from builder.stages.mmdebstrap import dpkg_command, mmdebstrap_command
+from builder.stages.values import LockedDeb, LockedPackage
 from tests.support.golden import hold
 from tests.support.plans import planned, prepared
 
-SSHD_CONFIG = {"fedora": "Include /etc/ssh/sshd_config.d/*.conf\n", "quickstart": "UsePAM yes\n"}
+MANAGED = ("sshd.service", "NetworkManager.service", "sshd-keygen.target")
+DEBIAN_UNITS = ("ssh.service", "systemd-networkd.service", "systemd-resolved.service")
 UNITS = {
-    "fedora": ("sshd.service", "NetworkManager.service", "sshd-keygen.target"),
-    "quickstart": ("ssh.service", "systemd-networkd.service", "systemd-resolved.service"),
+    "amazon-linux-2023": ("sshd.service", "systemd-networkd.service", "systemd-resolved.service", "sshd-keygen.target"),
+    "centos-stream-9": MANAGED,
+    "centos-stream-10": MANAGED,
+    "debian": DEBIAN_UNITS,
+    "fedora": MANAGED,
+    "rocky-9": MANAGED,
+    "quickstart": DEBIAN_UNITS,
+    "ubuntu": DEBIAN_UNITS,
 }
 NAMES = sorted(UNITS)
+DEBS = ("debian", "ubuntu")
+RPMS = tuple(name for name in NAMES if name not in DEBS)
+
+
+def sshd_config(name: str) -> str:
+    return "UsePAM yes\n" if name == "quickstart" else "Include /etc/ssh/sshd_config.d/*.conf\n"
 
 
 def configure_spec(name: str) -> ConfigureSpec:
@@ -43,6 +58,7 @@ def configure_spec(name: str) -> ConfigureSpec:
         timezone=table["timezone"],
         locale=table["locale"],
         source_epoch=table["source_epoch"],
+        hvm=HvmSpec(**table["hvm"]) if "hvm" in table else None,
     )
 
 
@@ -51,25 +67,52 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_dnf_configuration(name: str, rewrite_golden: bool) -> None:
+@pytest.mark.parametrize("name", RPMS)
+@pytest.mark.parametrize("program", ["dnf", "dnf5"])
+def test_dnf_configuration(name: str, program: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
     recipe = ready.loaded.recipe
-    text = dnf_configuration(package_sources(recipe, ready.sources.keys), excludes=recipe.distribution.excludes)
+    text = dnf_configuration(
+        package_sources(recipe, ready.sources.keys), excludes=recipe.distribution.excludes, program=program
+    )
     for each in recipe.distribution.repositories:
-        if each.metalink:
-            assert f"metalink={each.metalink}\n" in text
-            text = text.replace(each.metalink, f"<metalink of {each.id}>")
-    hold(f"{name}/dnf.conf", text, rewrite=rewrite_golden)
+        for kind in ("metalink", "mirrorlist"):
+            if address := getattr(each, kind):
+                assert f"{kind}={address}\n" in text
+                text = text.replace(address, f"<{kind} of {each.id}>")
+    hold(f"{name}/{program}.conf", text, rewrite=rewrite_golden)
 
 
+@pytest.mark.parametrize("name", RPMS)
 def test_install_command(name: str, rewrite_golden: bool) -> None:
     ready = prepared(name)
     plan = planned(ready)
     for stage in ("packages", "kernel"):
         spec = next(each for each in plan.steps if each.stage == stage).spec
         packages = [LockedPackage(**each) for each in spec["packages"]]
-        command = install_command(packages, architecture=spec["architecture"], release=spec["release"])
-        hold(f"{name}/dnf-{stage}.txt", "\n".join(command) + "\n", rewrite=rewrite_golden)
+        for program in ("dnf", "dnf5"):
+            command = install_command(
+                packages, architecture=spec["architecture"], release=spec["release"], program=program
+            )
+            hold(f"{name}/{program}-{stage}.txt", "\n".join(command) + "\n", rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_sources_of_apt(name: str, rewrite_golden: bool) -> None:
+    ready = prepared(name)
+    archives = deb_archives(ready.loaded.recipe, ready.sources.keys)
+    text = format_sources(archives, {each.id: f"<address of {each.archive}>" for each in archives}, {}, "amd64")
+    hold(f"{name}/apt.sources", text, rewrite=rewrite_golden)
+
+
+@pytest.mark.parametrize("name", DEBS)
+def test_install_command_of_debs(name: str, rewrite_golden: bool) -> None:
+    plan = planned(prepared(name))
+    specs = {each.stage: each.spec for each in plan.steps if each.stage in ("packages", "kernel")}
+    locked = {stage: [LockedDeb(**each) for each in spec["debs"]] for stage, spec in specs.items()}
+    commands = (mmdebstrap_command(locked["packages"], debian="amd64"), dpkg_command(locked["kernel"]))
+    text = "\n".join("\n".join(command) + "\n" for command in commands)
+    hold(f"{name}/mmdebstrap.txt", text, rewrite=rewrite_golden)
 
 
 def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +120,7 @@ def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pyte
         monkeypatch.setattr(name_of_call, lambda *_, **__: None)
     spec = configure_spec(name)
     found = {each: each for each in UNITS[name]}
-    for path, text in {"/etc/ssh/sshd_config": SSHD_CONFIG[name], "/usr/bin/curl": ""}.items():
+    for path, text in {"/etc/ssh/sshd_config": sshd_config(name), "/usr/bin/curl": ""}.items():
         (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path[1:]).write_text(text)
     configure.set_time_and_language(tmp_path, spec)
@@ -97,7 +140,7 @@ def test_tree(name: str, tmp_path: Path, rewrite_golden: bool, monkeypatch: pyte
         else:
             listed += f"\n=== {inside} {path.stat().st_mode & 0o7777:04o}\n{path.read_text()}"
     hold(f"{name}/tree.txt", listed, rewrite=rewrite_golden)
-    assert tree_files.exists(tmp_path, ssh.DROP_IN) == (name == "fedora")
+    assert tree_files.exists(tmp_path, ssh.DROP_IN) == (name != "quickstart")
 
 
 def test_what_is_asked_of_the_resolver(name: str, rewrite_golden: bool) -> None:

@@ -36,8 +36,9 @@ def document(plan: Plan, ready: Prepared) -> str:
     }
     text = json.dumps(table, indent=1) + "\n"
     for each in ready.loaded.recipe.distribution.repositories:
-        if each.metalink:
-            text = text.replace(each.metalink, f"<metalink of {each.id}>")
+        for kind in ("metalink", "mirrorlist"):
+            if address := getattr(each, kind):
+                text = text.replace(address, f"<{kind} of {each.id}>")
     return text
 
 

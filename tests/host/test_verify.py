@@ -1,5 +1,6 @@
 """Verify's eyes: real images, one launch of libguestfs for all of them."""
 
+import dataclasses
 import json
 import os
 import pwd
@@ -12,11 +13,13 @@ import pytest
 
 from builder.errors import HostError
 from builder.host import appliance
+from builder.stages.verify import run as verify_run
 from builder.stages.verify.facts import check_filesystem, read_facts
 from builder.stages.verify.rules import Finding, judge
 from builder.stages.verify.run import refusal
-from builder.stages.verify.spec import VerifySpec
+from builder.stages.verify.spec import AccountKeys, VerifySpec
 from tests.support.bootable import FSTAB, make_image, make_tree, spoil
+from tests.support.linted_tree import FOUND, finish, seed
 
 pytestmark = pytest.mark.host
 
@@ -83,7 +86,7 @@ def test_images_of_every_kind(trees: Path, as_other: bool, request: pytest.Fixtu
         said, owner = look_as(user, trees), pwd.getpwnam(user).pw_uid
     else:
         said, owner = look(str(trees)), os.getuid()
-    assert said["good"] == []
+    assert said["good"] == ["package-database /var/lib"]
     assert said["keys"] == ["0o100600", owner, "ssh-ed25519 AAAA x\n"]
     assert said["kernel size"] > 5_000_000
     assert said["bad"] == [
@@ -95,8 +98,10 @@ def test_images_of_every_kind(trees: Path, as_other: bool, request: pytest.Fixtu
         "ssh-enabled /etc/systemd/system",
         "key-modes /root/.ssh/authorized_keys",
         "host-keys /etc/ssh/ssh_host_ed25519_key",
+        "world-writable /root/.ssh/authorized_keys",
+        "package-database /var/lib",
     ]
-    assert said["refusal of bad"].startswith("there are 8 faults in the image: /: the file system has ")
+    assert said["refusal of bad"].startswith("there are 10 faults in the image: /: the file system has ")
     assert said["empty"][:4] == [
         "filesystem-type /",
         "fstab /etc/fstab",
@@ -143,3 +148,18 @@ def test_one_fault_reads_as_one() -> None:
     error = refusal([Finding(id="x", path="/etc/x", why="it is wrong", remedy="mend it")])
     assert error.brief == "there is 1 fault in the image: /etc/x: it is wrong (x)"
     assert (error.detail, error.hint) == ("/etc/x: it is wrong (x)\n  mend it", "mend it")
+
+
+def test_every_fault_of_hygiene_is_found(tmp_path: Path) -> None:
+    """One image with all of them, hostile names, enormous files and loops among them: nothing hangs, nothing is left
+    out, and a key that a package brings for everybody is none."""
+    make_tree(tmp_path / "tree")
+    seed(tmp_path / "tree")
+    image = make_image(tmp_path / "tree", tmp_path / "image", "-t", "ext4", "-O", "^64bit,^metadata_csum")
+    finish(image)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / appliance.REMEMBERED).write_text("tcg\n")
+    facts = verify_run.look(image, menu=SPEC.menu, partitioned=False, cache=tmp_path / "cache", scratch=tmp_path)
+    spec = dataclasses.replace(SPEC, authorized_keys=(AccountKeys(user="root", keys=("ssh-ed25519 AAAA x",)),))
+    found = [f"{each.severity} {each.id} {each.path}" for each in judge(spec, facts) if each.id != "filesystem-clean"]
+    assert sorted(found) == sorted(FOUND)

@@ -22,6 +22,8 @@ FOUND = [
     "error ssh-enabled /etc/systemd/system",
     "error key-modes /root/.ssh/authorized_keys",
     "error host-keys /etc/ssh/ssh_host_ed25519_key",
+    "error world-writable /root/.ssh/authorized_keys",
+    "warning package-database /var/lib",
 ]
 
 
@@ -55,9 +57,11 @@ def test_a_bad_image(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        pytest.param(bytes(510) + b"\x55\xaa" + bytes(4096), "is a disk with partitions", id="partitions"),
-        pytest.param(b"", "is neither a manifest nor an ext3 or ext4 image", id="empty"),
-        pytest.param(b"\x7fELF" + bytes(5000), "is neither a manifest nor an ext3 or ext4 image", id="other"),
+        pytest.param(bytes(510) + b"\x55\xaa" + bytes(4096), "is a disk without a GPT", id="partitions"),
+        pytest.param(b"", "is neither a manifest nor an image of a disk, of ext3 or of ext4", id="empty"),
+        pytest.param(
+            b"\x7fELF" + bytes(5000), "is neither a manifest nor an image of a disk, of ext3 or of ext4", id="other"
+        ),
     ],
 )
 def test_what_is_no_image(head: bytes, said: str, desk: Desk) -> None:

@@ -19,7 +19,7 @@ from builder.canonical import digest_of
 from builder.cloud import session
 from builder.cloud.ebs import Direct
 from builder.cloud.ebs_download import download
-from builder.formats.blocks import block_digests, parse_blocks
+from builder.formats.blocks import BlockList, block_digests, parse_blocks
 from builder.stages.contract import Input, StageContext
 from builder.stages.register import run as register
 from builder.stages.register.spec import RegisterSpec, RootVolume
@@ -91,7 +91,7 @@ def test_what_changed_is_sent_and_comes_back(where: Reached, lineage: str, tmp_p
     file = tmp_path / "back.img"
     download(reader, second["snapshot_id"], file, replace=True)
     with file.open("rb") as read:
-        found = tuple(block_digests(read.fileno(), file.stat().st_size))
+        found = BlockList(block_digests(read.fileno(), file.stat().st_size))
     assert found == parse_blocks((tmp_path / "2/blocks").read_bytes())
 
     spec = RegisterSpec(

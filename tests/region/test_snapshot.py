@@ -19,7 +19,7 @@ from builder.cloud import session
 from builder.cloud.ebs import Direct
 from builder.cloud.ebs_download import download
 from builder.errors import BuilderError, RegionError
-from builder.formats.blocks import BLOCK_SIZE, block_digests, parse_blocks
+from builder.formats.blocks import BLOCK_SIZE, BlockList, block_digests, parse_blocks
 from builder.region.control import Status
 from builder.region.course import Course
 from builder.region.ec2.region import Region
@@ -62,19 +62,19 @@ def direct(url: str, place: Path) -> Direct:
     return Direct(lambda: session.client("ebs", surroundings, "local"))
 
 
-def content(url: str, snapshot_id: str, place: Path) -> tuple[str, ...]:
+def content(url: str, snapshot_id: str, place: Path) -> BlockList:
     """The blocks of the volume, as it comes back."""
     file = place / f"{snapshot_id}.img"
     download(direct(url, place), snapshot_id, file, replace=True)
     return blocks_of(file)
 
 
-def blocks_of(file: Path) -> tuple[str, ...]:
+def blocks_of(file: Path) -> BlockList:
     with file.open("rb") as read:
-        return tuple(block_digests(read.fileno(), file.stat().st_size))
+        return BlockList(block_digests(read.fileno(), file.stat().st_size))
 
 
-def digest(image: Path) -> tuple[str, ...]:
+def digest(image: Path) -> BlockList:
     return parse_blocks((image / "blocks").read_bytes())
 
 

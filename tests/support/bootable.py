@@ -8,7 +8,13 @@ from pathlib import Path
 from tests.support.boot import elf, initrd
 
 FSTAB = "/dev/xvda1 / ext4 defaults,noatime 0 1\n/dev/xvda3 none swap sw,nofail,x-systemd.device-timeout=30 0 0\n"
-MENU = "default 0\ntimeout 0\ntitle x\nroot (hd0)\nkernel /boot/vmlinuz root=/dev/xvda1 ro\ninitrd /boot/initrd.img\n"
+MENU = """default 0
+timeout 0
+title x
+root (hd0)
+kernel /boot/vmlinuz root=/dev/xvda1 ro console=hvc0
+initrd /boot/initrd.img
+"""
 WANTS = "etc/systemd/system/multi-user.target.wants"
 
 

@@ -38,7 +38,16 @@ PICKED = {
         Selection(architectures=("i386",), instance_types=("m1.small",)),
         Selection(architectures=("x86_64",), instance_types=("t3.micro", "m5d.large"), virtualization=("hvm",)),
     ),
+    "debian": (
+        Selection(instance_types=("m1.small",)),
+        Selection(instance_types=("t3.micro",), virtualization=("hvm",)),
+    ),
+    "ubuntu": (Selection(),),
     "fedora": (Selection(architectures=("x86_64",), instance_types=("m1.small", "m1.large", "m1.xlarge")),),
+    "centos-stream-9": (Selection(),),
+    "centos-stream-10": (Selection(),),
+    "rocky-9": (Selection(),),
+    "amazon-linux-2023": (Selection(),),
 }
 
 

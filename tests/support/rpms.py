@@ -1,8 +1,11 @@
 """A tiny RPM distribution, built with rpmbuild, indexed, and signed in the ways that the tests ask for."""
 
+import gzip
 import hashlib
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,3 +190,26 @@ def _run(command: list[str | Path]) -> None:
         },
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
+
+
+def rewrite_primary(repository: Path, change: Callable[[str], str]) -> None:
+    """Let the repository say something else of its packages, with digests in repomd.xml that fit."""
+    data = repository / "repodata"
+    packed = data / "primary.xml.gz"
+    text = change(gzip.decompress(packed.read_bytes()).decode())
+    packed.write_bytes(gzip.compress(text.encode(), mtime=0))
+    document = data / "repomd.xml"
+    before, found, after = document.read_text().partition('<data type="primary">')
+    own, end, rest = after.partition("</data>")
+    for tag, value in (
+        ("checksum", sha256(packed)), ("open-checksum", hashlib.sha256(text.encode()).hexdigest()),
+        ("size", packed.stat().st_size), ("open-size", len(text.encode())),
+    ):  # fmt: skip
+        own = re.sub(rf"(<{tag}[^>]*>)[^<]*", rf"\g<1>{value}", own)
+    document.write_text(before + found + own + end + rest)
+
+
+def set_timestamps(repository: Path, seconds: int) -> None:
+    """When the metadata say that they were made."""
+    document = repository / "repodata" / "repomd.xml"
+    document.write_text(re.sub(r"<timestamp>[^<]*", f"<timestamp>{seconds}", document.read_text()))

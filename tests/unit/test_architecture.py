@@ -32,6 +32,8 @@ MAY: dict[str, frozenset[str]] = {
     "cloud": LOW | {"contract"},
     "bundles": LOW | {"contract", "cloud"},
     "images": LOW | DATA | {"cloud"},
+    "compare": LOW,
+    "provenance": LOW | {"store", "compare"},
     "recipe": frozenset({"catalog", "formats", "specs"}),
     "stages": LOW | DATA | {"store", "machine", "cloud", "bundles", "images"},
     "worker": LOW | DATA,
@@ -66,8 +68,7 @@ MAY: dict[str, frozenset[str]] = {
     },
     # The classic commands: a command line of its own, beside cli.
     "classic": LOW | {"contract", "cloud", "bundles", "identity", "region", "factory", "cli"},
-    "fleet": ENGINE
-    | {"stages", "recipe", "lock", "observe", "prepared", "factory"},
+    "fleet": ENGINE | {"stages", "recipe", "lock", "observe", "prepared", "factory"},
 }
 # These start programs: the runner, and the region's launcher, which forks its daemon.
 STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
@@ -75,6 +76,7 @@ STARTERS = {"builder/host/process.py", "builder/region/daemon.py"}
 PROGRAMS = (
     "builder/worker.py",
     "builder/shell.py",
+    "builder/compare/ext_program.py",
     "builder/region/",
     "builder/machine/watch.py",
     "builder/machine/relay.py",

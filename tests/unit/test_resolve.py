@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from builder.errors import BuilderError, RecipeError
-from builder.lock import Lock, asks
+from builder.lock import BaseLock, Lock, asks
 from builder.plan.step import Step
-from builder.resolve import Resolver, resolve
+from builder.prepared import prepare
+from builder.recipe.model import Base
+from builder.resolve import ImageResolver, Resolver, resolve
+from builder.stages.guest.spec import GuestResolveSpec
 from builder.stages.packages.spec import ResolveSpec
 from tests.support.plans import MADE, prepared
 
@@ -117,3 +120,66 @@ def test_an_answer_that_is_none(answer: dict[str, Any]) -> None:
     effects.answer = answer
     with pytest.raises(BuilderError, match="the package resolver's answer"):
         resolve(ready.loaded.recipe, ready.loaded.kernel, ready.key_files, ready.sources.keys, effects.resolver)
+
+
+def test_an_existing_image(tmp_path: Path) -> None:
+    """Pinned, read, and asked for what its own package manager would add."""
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nkernel = "inside"\n[base]\nimage = "/web.tar"\npackages = ["nginx"]\n')
+    ready = prepare(path)
+    pinned = {"kind": "tar", "format": "", "pin": "a" * 64, "region": "", "location": ""}
+    said = {
+        "architecture": "x86_64",
+        "os": "debian",
+        "release": "12",
+        "manager": "apt",
+        "source_epoch": 7,
+        "installed": [["base-files", "12"]],
+    }
+    nginx = {"name": "nginx", "version": "1.22", "architecture": "amd64"}
+    asked: list[GuestResolveSpec] = []
+
+    def pin(base: Base, architecture: str) -> dict[str, str]:
+        assert (base.image, architecture) == ("/web.tar", "x86_64")
+        return pinned
+
+    def guest(base: BaseLock, architecture: str, spec: GuestResolveSpec) -> dict[str, Any]:
+        asked.append(spec)
+        return {"packages": [nginx], "kernel_packages": [], "hvm_packages": []}
+
+    image = ImageResolver(pin=pin, made=lambda base, architecture: said, guest=guest)
+    effects = Effects(Lock(recipe="mine", asks="", architectures={}))
+    resolver = replace(effects.resolver, image=image)
+    locked = resolve(ready.loaded.recipe, ready.loaded.kernel, {}, {}, resolver).architectures["x86_64"]
+    assert asked[0].packages == ("nginx",)
+    assert locked.base is not None
+    assert [each.name for each in locked.base.packages] == ["nginx"]
+    assert (locked.source_epoch, locked.installed) == (7, (("base-files", "12"), ("nginx", "1.22")))
+    assert locked.notes[0].startswith("packages by the image's own apt: the lock pins their versions, not their bytes")
+
+    said["architecture"] = "i386"
+    with pytest.raises(RecipeError, match=r"/web\.tar is a system for i386"):
+        resolve(ready.loaded.recipe, ready.loaded.kernel, {}, {}, resolver)
+
+
+def test_metadata_that_is_played_again_is_refused() -> None:
+    """Of the lock that answers the same questions: another release may well be older."""
+    ready = prepared("fedora")
+    assert ready.lock is not None
+    effects = Effects(ready.lock)
+
+    def locked(before: Lock | None, **metadata: int) -> Lock:
+        effects.answer = {"metadata": metadata}
+        recipe, kernel = ready.loaded.recipe, ready.loaded.kernel
+        return resolve(recipe, kernel, ready.key_files, ready.sources.keys, effects.resolver, before=before)
+
+    first = locked(None, updates=1_700_000_000, fedora=1_600_000_000)
+    assert first.architectures["x86_64"].metadata == (("fedora", 1_600_000_000), ("updates", 1_700_000_000))
+    assert locked(first, updates=1_700_000_001, fedora=1_600_000_000, more=1) is not None
+    with pytest.raises(RecipeError) as error:
+        locked(first, updates=1_699_999_999, fedora=1_600_000_000)
+    assert error.value.brief == (
+        "repository updates: its metadata is of 2023-11-14 22:13 UTC, older than what the lock was made of "
+        "(2023-11-14 22:13 UTC): the mirror is behind, or somebody plays old metadata again"
+    )
+    assert "AMI_FACTORY_MIRROR_UPDATES" in error.value.hint

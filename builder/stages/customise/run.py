@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.errors import BuilderError, RecipeError
 from builder.host import tree_files
-from builder.host.layers import commit_layer, root_tree
+from builder.host.layers import RootTree, commit_layer, root_tree
 from builder.host.sandbox import Bind, run_in_tree
 from builder.stages.contract import Result, StageContext
 from builder.stages.customise.accounts import Accounts, add_own_group, add_user, group_ids, home_of, user_ids
@@ -26,7 +26,7 @@ def run(spec: CustomiseSpec, context: StageContext) -> Result:
         for link in spec.links:
             tree_files.symlink(tree.path, link.path, link.target)
         if spec.script:
-            _run_script(spec.script, spec.source_epoch, context, tree.path)
+            _run_script(spec.script, spec.source_epoch, context, tree)
     assert tree.upper is not None
     return commit_layer(context, tree.upper, spec.source_epoch)
 
@@ -142,20 +142,22 @@ def _bytes_of(file: File, context: StageContext) -> bytes:
     return data
 
 
-def _run_script(script: Script, source_epoch: int, context: StageContext, tree: Path) -> None:
+def _run_script(script: Script, source_epoch: int, context: StageContext, tree: RootTree) -> None:
     """Run it as root of the tree, /bin/sh -eu unless it names its own interpreter; nothing of it stays in the tree."""
-    _check_interpreter(script, tree)
+    _check_interpreter(script, tree.path)
     place = context.scratch / "script"
     place.write_text(script.text)
     place.chmod(0o755)
     command = [_SCRIPT] if script.text.startswith("#!") else ["/bin/sh", "-eu", _SCRIPT]
     done = run_in_tree(
-        tree,
+        tree.path,
         command,
         network=script.network,
         env={**dict(script.environment), "SOURCE_DATE_EPOCH": str(source_epoch)},
         binds=[Bind(source=place, destination=_SCRIPT)],
         check=False,
+        what=f"script {script.name}",
+        grows=tree.upper,
     )
     if done.returncode != 0:
         raise BuilderError(f"script {script.name} failed with exit code {done.returncode}")

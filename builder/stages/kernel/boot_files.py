@@ -1,6 +1,7 @@
 """The files under /boot: which kernel there is, one that the loader can read, and what an initrd holds."""
 
 import gzip
+import re
 from pathlib import Path
 
 from builder.errors import BuilderError
@@ -8,6 +9,10 @@ from builder.formats import bzimage, initrd
 from builder.host import tree_files, zstd
 
 MODULES = "/usr/lib/modules"
+INSIDE = "inside"
+"""The initrd that the tree has already is kept."""
+# Of Debian's names and of Fedora's.
+_INITRDS = ("/boot/initrd.img-{version}", "/boot/initramfs-{version}.img", "/boot/initrd-{version}")
 
 
 def find_versions(tree: Path) -> frozenset[str]:
@@ -27,6 +32,28 @@ def the_version(before: frozenset[str], after: frozenset[str]) -> str:
             hint="name packages of one kernel in kernels/NAME.toml, [packages]",
         )
     return new[0]
+
+
+def newest(versions: frozenset[str]) -> str:
+    """The kernel to boot of those that came with an image. BuilderError when there is none."""
+    if not versions:
+        raise BuilderError(
+            f"the image has no kernel: there is none under {MODULES}",
+            hint="name a kernel file whose packages the image's own package manager installs",
+        )
+    return max(versions, key=lambda name: [(int(n or 0), word) for word, n in re.findall(r"([^0-9]*)([0-9]*)", name)])
+
+
+def find_initrd(tree: Path, version: str) -> str:
+    """The path of the initrd that belongs to a kernel. BuilderError when there is none."""
+    paths = [each.format(version=version) for each in _INITRDS]
+    for path in paths:
+        if tree_files.exists(tree, path):
+            return path
+    raise BuilderError(
+        f"the image has no initrd for its kernel {version}: none of {', '.join(paths)}",
+        hint="choose a kernel file that makes one: initrd = initramfs-tools or dracut",
+    )
 
 
 def find_kernel(tree: Path, version: str) -> str:

@@ -1,7 +1,8 @@
 """Asks dnf what a set of names needs. A program of its own: it runs confined, with the distribution's own Python.
 
 A question comes as JSON on stdin: architecture (RPM's word), release, packages, kernel_packages, hvm_packages. The
-answer goes as JSON to stdout: a list of packages for each of these three, or `{"refused": {...}}`.
+answer goes as JSON to stdout: a list of packages for each of these three, and when the metadata of each repository was
+made; or `{"refused": {...}}`.
 """
 
 import difflib
@@ -11,6 +12,7 @@ import sys
 from typing import Any
 
 import dnf
+import dnf.callback
 import dnf.conf
 import dnf.exceptions
 import rpm
@@ -50,10 +52,23 @@ def ask(base: Any, question: dict[str, Any]) -> dict[str, Any]:
             base.reset(goal=True)
         for package in found:
             group_of.setdefault(str(package), group)
-    base.download_packages(found)
+    base.download_packages(found, progress=Failures())
     return {
-        group: sorted((pinned(each) for each in found if group_of[str(each)] == group), key=order) for group in groups
+        **{
+            group: sorted((pinned(each) for each in found if group_of[str(each)] == group), key=order)
+            for group in groups
+        },
+        # Of the newest file that repomd.xml names.
+        "metadata": {each.id: each._repo.getMaxTimestamp() for each in base.repos.iter_enabled()},
     }
+
+
+class Failures(dnf.callback.DownloadProgress):  # type: ignore[misc]
+    """Says why a mirror's file was not taken, in the words of dnf's own command line."""
+
+    def end(self, payload: Any, status: Any, err_msg: str) -> None:
+        if status in (dnf.callback.STATUS_MIRROR, dnf.callback.STATUS_FAILED):
+            sys.stderr.write(f"[MIRROR] {payload}: {err_msg}\n")
 
 
 def configuration(question: dict[str, Any]) -> Any:

@@ -1,16 +1,18 @@
-"""What `lock` pins: dnf's answer to the recipe's names, read from the headers of the very packages."""
+"""What `lock` pins: dnf's answer to the recipe's names, read from the headers of the very packages; or apt's."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError, RecipeError
 from builder.host import process
 from builder.host.sandbox import Bind, confined_command
-from builder.stages import dnf
+from builder.stages import archives, dnf
 from builder.stages.contract import Result, StageContext
 from builder.stages.dnf_refusals import explain
 from builder.stages.packages.spec import ResolveSpec
+from builder.stages.values import PackageSource
 
 # The distribution's own interpreter: python3-dnf is made for it.
 PYTHON = "/usr/bin/python3"
@@ -19,6 +21,13 @@ _PROGRAM = Path(__file__).with_name("ask_dnf.py")
 
 def run(spec: ResolveSpec, context: StageContext) -> Result:
     """Resolve, download and pin. Packages of repositories that are made here are read where they are."""
+    if spec.archives:
+        groups = {
+            "packages": spec.packages,
+            "kernel_packages": spec.kernel_packages,
+            "hvm_packages": spec.hvm_packages,
+        }
+        return archives.resolve(groups, spec.archives, spec.architecture, spec.excludes, context)
     tree = context.scratch / "empty"
     tree.mkdir()
     question = {
@@ -28,7 +37,7 @@ def run(spec: ResolveSpec, context: StageContext) -> Result:
         "kernel_packages": spec.kernel_packages,
         "hvm_packages": spec.hvm_packages,
     }
-    with dnf.repositories(context, spec.repositories, excludes=spec.excludes) as found:
+    with dnf.repositories(context, spec.repositories, excludes=spec.excludes, program="dnf") as found:
         binds = [
             *found.binds,
             Bind(source=tree, destination=f"{dnf.WORK}/root", writable=True),
@@ -43,11 +52,12 @@ def run(spec: ResolveSpec, context: StageContext) -> Result:
         )
         answer: dict[str, Any] = json.loads(done.stdout)
     if "refused" in answer:
-        raise _refusal(answer["refused"], done.stderr.decode(errors="replace"), spec)
-    return answer
+        raise _refusal(answer["refused"], done.stderr.decode(errors="replace"), spec, found.sources)
+    ours = {source.id for source in spec.repositories if source.input}
+    return {**answer, "metadata": {name: time for name, time in answer["metadata"].items() if name not in ours}}
 
 
-def _refusal(refused: dict[str, Any], said: str, spec: ResolveSpec) -> BuilderError:
+def _refusal(refused: dict[str, Any], said: str, spec: ResolveSpec, sources: Sequence[PackageSource]) -> BuilderError:
     if "unknown" in refused:
         return _unknown(refused["unknown"], spec)
     text = str(refused["text"])
@@ -58,7 +68,7 @@ def _refusal(refused: dict[str, Any], said: str, spec: ResolveSpec) -> BuilderEr
             hint="a package that is missing, or excluded, or in conflict is named above: change distribution.packages, "
             "distribution.excludes or the repositories",
         )
-    return explain(f"{said}\n{text}", spec.repositories)
+    return explain(f"{said}\n{text}", sources)
 
 
 def _unknown(missing: list[dict[str, Any]], spec: ResolveSpec) -> RecipeError:

@@ -23,10 +23,10 @@ from builder.cloud.snapshots import (
     wait_completed,
 )
 from builder.errors import RegionError
-from builder.formats.blocks import BLOCK_SIZE, ZERO
+from builder.formats.blocks import BLOCK_SIZE, ZERO, BlockList
 from builder.stages.contract import StageContext
 from builder.stages.snapshot.journal import Begun, Journal
-from builder.stages.snapshot.lists import ZEROS, BlockList, child_of, differing, find, keep, lengthened
+from builder.stages.snapshot.lists import ZEROS, Parts, child_of, differing, find, keep, lengthened
 from builder.stages.snapshot.parent import Parent, encryption, find_parent
 from builder.stages.snapshot.spec import SnapshotSpec
 
@@ -86,10 +86,10 @@ def make(job: Job, direct: Direct, journal: Journal, gone_wrong: Sequence[Snapsh
     if not journal.written.snapshot_id:
         parts = _started(job, direct, journal, parts)
     written = journal.written
-    left = [each for each in parts if written.acknowledged.get(each[0]) != each[1]]
+    left = parts.without(written.acknowledged.has)
     try:
         _send(job, direct, journal, left, len(parts))
-        direct.complete(written.snapshot_id, [digest for _, digest in parts])
+        direct.complete(written.snapshot_id, len(parts), (digest for _, digest in parts))
     except Denied:
         raise
     except RegionError as error:
@@ -106,17 +106,13 @@ def make(job: Job, direct: Direct, journal: Journal, gone_wrong: Sequence[Snapsh
     )
 
 
-Parts = tuple[tuple[int, str], ...]
-"""(index, digest) of the blocks that a snapshot has of its own."""
-
-
 def _resumed(job: Job, journal: Journal) -> Parts | None:
     """What the journal's snapshot needs in all; None when there is none to go on with."""
     if journal.begun is None:
         return None
     begun = journal.begun
     child = find(job.lists, begun.blocks)
-    parent = find(job.lists, begun.parent_blocks) if begun.parent else ()
+    parent = find(job.lists, begun.parent_blocks) if begun.parent else BlockList()
     if child is None or parent is None or not _holds(child, job.blocks):
         job.context.note("the image is another one than that of the upload that was begun: it is begun anew")
         return None
@@ -180,7 +176,7 @@ def _started(job: Job, direct: Direct, journal: Journal, parts: Parts) -> Parts:
         if not begun.parent or not _is_refusal(error):
             raise
         why = f"the region does not take {begun.parent} as a parent: {error.detail or error.brief}"
-        none = Parent(blocks=lengthened((), job.size), why=why)
+        none = Parent(blocks=lengthened(BlockList(), job.size), why=why)
         parts = _begin(job, journal, none, begun.replaces)
         journal.started(direct.start(request(job, journal.written.begun)))
     return parts
@@ -202,20 +198,23 @@ def request(job: Job, begun: Begun) -> Begin:
     )
 
 
-def _send(job: Job, direct: Direct, journal: Journal, left: Sequence[tuple[int, str]], total: int) -> None:
+def _send(job: Job, direct: Direct, journal: Journal, left: Parts, total: int) -> None:
     done, told = total - len(left), 0.0
 
     def tell() -> None:
         job.context.progress("snapshot", done * BLOCK_SIZE, total * BLOCK_SIZE)
 
+    def received(index: int, digest: str) -> None:
+        nonlocal done, told
+        journal.acknowledge(index, digest)
+        done += 1
+        if (now := time.monotonic()) - told >= _TOLD:
+            told = now
+            tell()
+
     tell()
     with _reader(job.disk) as read:
-        for index, digest in direct.put(journal.written.snapshot_id, left, read, fresh=True):
-            journal.acknowledge(index, digest)
-            done += 1
-            if (now := time.monotonic()) - told >= _TOLD:
-                told = now
-                tell()
+        direct.put(journal.written.snapshot_id, left, read, received, fresh=True)
     tell()
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from builder.formats.blocks import DIGEST, NOTHING
+
 FORMAT = 1
 _SUFFIX = ".journal"
 _BLOCK = re.compile(rb"([0-9]{1,9}) ([0-9a-f]{64})")
@@ -39,14 +41,39 @@ class Begun:
     """Snapshots of the same key that went wrong, and are to be removed."""
 
 
+@dataclass(slots=True)
+class Received:
+    """Which blocks the region has acknowledged, with their digests: 32 bytes for each up to the last."""
+
+    _packed: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        for index in range(len(self._packed) // DIGEST):
+            if (digest := self._at(index)) != NOTHING:
+                yield index, digest.hex()
+
+    def add(self, index: int, digest: str) -> None:
+        start = index * DIGEST
+        self._packed.extend(bytes(max(0, start + DIGEST - len(self._packed))))
+        self._packed[start : start + DIGEST] = bytes.fromhex(digest)
+
+    def has(self, index: int, digest: str) -> bool:
+        return self._at(index) == bytes.fromhex(digest)
+
+    def _at(self, index: int) -> bytes:
+        return bytes(self._packed[index * DIGEST : (index + 1) * DIGEST])
+
+
 @dataclass(slots=True, kw_only=True)
 class Written:
     """What a journal says."""
 
     begun: Begun
     snapshot_id: str = ""
-    acknowledged: dict[int, str] = field(default_factory=dict)
-    """Index to digest."""
+    acknowledged: Received = field(default_factory=Received)
     upload: tuple[str, str, str] | None = None
     """Bucket, key and id of an upload to S3 in several parts."""
     task: str = ""
@@ -58,7 +85,7 @@ class Journal:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
-        self._written, length = _parse(path.read_bytes())
+        self._written, length = _parse(path)
         os.ftruncate(descriptor, length)  # what was cut short must not be the beginning of the next line
 
     @property
@@ -87,7 +114,7 @@ class Journal:
     def acknowledge(self, index: int, digest: str) -> None:
         """The region has this block."""
         self._append(f"{index} {digest}")
-        self.written.acknowledged[index] = digest
+        self.written.acknowledged.add(index, digest)
 
     def uploading(self, bucket: str, key: str, upload_id: str) -> None:
         self._append(json.dumps({"upload": [bucket, key, upload_id]}))
@@ -133,7 +160,7 @@ def journal(place: Path, key: str, *, waiting: Callable[[], None] = lambda: None
 
 def unfinished(place: Path) -> tuple[Written, ...]:
     """What all journals of a directory say: what was begun, and is not known to be finished."""
-    found = (_parse(path.read_bytes()) for path in sorted(place.glob(f"*{_SUFFIX}")))
+    found = (_parse(path) for path in sorted(place.glob(f"*{_SUFFIX}")))
     return tuple(written for written, _ in found if written is not None)
 
 
@@ -147,28 +174,29 @@ def _is_there(path: Path, descriptor: int) -> bool:
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def _parse(text: bytes) -> tuple[Written | None, int]:
+def _parse(path: Path) -> tuple[Written | None, int]:
     """What is written, and how many bytes of it can be read."""
-    lines = text.split(b"\n")[:-1]  # what has no end of line was cut short
-    try:
-        head = json.loads(lines[0])
-        if head.pop("format") != FORMAT:
+    with path.open("rb") as file:
+        head = file.readline()
+        try:
+            said = json.loads(head)
+            if not head.endswith(b"\n") or said.pop("format") != FORMAT:
+                return None, 0
+            said["replaces"] = tuple(said["replaces"])
+            found, length = Written(begun=Begun(**said)), len(head)
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None, 0
-        head["replaces"] = tuple(head["replaces"])
-        found, length = Written(begun=Begun(**head)), len(lines[0]) + 1
-    except (IndexError, ValueError, TypeError, KeyError, AttributeError):
-        return None, 0
-    for line in lines[1:]:
-        if not _take(found, line):
-            break
-        length += len(line) + 1
+        for line in file:  # what has no end of line was cut short
+            if not line.endswith(b"\n") or not _take(found, line[:-1]):
+                break
+            length += len(line)
     return found, length
 
 
 def _take(found: Written, line: bytes) -> bool:
     """Whether it is a line of a journal."""
     if (block := _BLOCK.fullmatch(line)) is not None:
-        found.acknowledged[int(block[1])] = block[2].decode()
+        found.acknowledged.add(int(block[1]), block[2].decode())
         return True
     try:
         match json.loads(line):

@@ -8,21 +8,50 @@ kept under that name in a cache: what is not there is not guessed.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence, Set
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import overload
 
 from builder.errors import BuilderError
-from builder.formats.blocks import BLOCK_SIZE, ZERO, format_blocks, parse_blocks
+from builder.formats.blocks import BLOCK_SIZE, DIGEST, NOTHING, ZERO, BlockList, format_blocks, parse_blocks
 
 BLOCKS_PER_GIB = (1 << 30) // BLOCK_SIZE
-ZEROS = hashlib.sha256(bytes(BLOCK_SIZE)).hexdigest()
+_ZEROS = hashlib.sha256(bytes(BLOCK_SIZE)).digest()
+ZEROS = _ZEROS.hex()
 """Digest of a block of zeros."""
 _KEPT = 200
 """Lists; of an image of 8 GiB with 1 GiB of data one takes 160 KB."""
 
-BlockList = tuple[str, ...]
+
+class Parts(Sequence[tuple[int, str]]):
+    """(index, digest) of some blocks of a list, in order: those that a snapshot has of its own."""
+
+    __slots__ = ("_blocks", "_indices")
+
+    def __init__(self, blocks: BlockList, indices: Iterable[int]) -> None:
+        self._blocks, self._indices = blocks, array("I", indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return ((index, self._blocks[index]) for index in self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Parts": ...
+    def __getitem__(self, index: int | slice) -> "tuple[int, str] | Parts":
+        if isinstance(index, slice):
+            return Parts(self._blocks, self._indices[index])
+        found = self._indices[index]
+        return found, self._blocks[found]
+
+    def without(self, done: Callable[[int, str], bool]) -> "Parts":
+        return Parts(self._blocks, (index for index, digest in self if not done(index, digest)))
 
 
 def read_image_blocks(path: Path, size: int) -> BlockList:
@@ -46,37 +75,39 @@ def volume_size(size: int) -> int:
     return max(1, -(-size // (1 << 30)))
 
 
-def lengthened(blocks: Sequence[str], gib: int) -> BlockList:
-    return (*blocks, *(ZERO,) * (gib * BLOCKS_PER_GIB - len(blocks)))
+def lengthened(blocks: BlockList, gib: int) -> BlockList:
+    return BlockList.of(blocks.joined.ljust(gib * BLOCKS_PER_GIB * DIGEST, NOTHING[:1]))
 
 
-def child_of(parent: Sequence[str], image: Sequence[str]) -> BlockList:
+def child_of(parent: BlockList, image: BlockList) -> BlockList:
     """The list of the snapshot that holds `image` and was started from `parent`; they are as long as one another."""
-    return tuple(
-        ZEROS if wanted == ZERO and before != ZERO else wanted for before, wanted in zip(parent, image, strict=True)
+    pairs = zip(_digests(parent), _digests(image), strict=True)
+    return BlockList.of(
+        b"".join(_ZEROS if wanted == NOTHING and before != NOTHING else wanted for before, wanted in pairs)
     )
 
 
-def differing(parent: Sequence[str], child: Sequence[str]) -> tuple[tuple[int, str], ...]:
-    """(index, digest) of the blocks to send, in order."""
-    pairs = enumerate(zip(parent, child, strict=True))
-    return tuple((index, wanted) for index, (before, wanted) in pairs if wanted != before)
+def differing(parent: BlockList, child: BlockList) -> Parts:
+    """The blocks to send, in order."""
+    pairs = enumerate(zip(_digests(parent), _digests(child), strict=True))
+    return Parts(child, (index for index, (before, wanted) in pairs if wanted != before))
 
 
-def agrees(blocks: Sequence[str], listed: Set[int]) -> bool:
+def agrees(blocks: BlockList, listed: Set[int]) -> bool:
     """Whether a list can be that of a snapshot with these blocks.
 
     A region may leave out of its listing what was written with zeros, and nothing else.
     """
-    written = {index for index, digest in enumerate(blocks) if digest != ZERO}
-    return listed <= written and all(blocks[index] == ZEROS for index in written - listed)
+    return all(index < len(blocks) and blocks[index] != ZERO for index in listed) and all(
+        index in listed or digest in (NOTHING, _ZEROS) for index, digest in enumerate(_digests(blocks))
+    )
 
 
-def digest_of_list(blocks: Sequence[str]) -> str:
+def digest_of_list(blocks: BlockList) -> str:
     return hashlib.sha256(format_blocks(blocks)).hexdigest()
 
 
-def keep(place: Path, blocks: Sequence[str]) -> str:
+def keep(place: Path, blocks: BlockList) -> str:
     """Keep a list in the cache; its digest. The lists that were used longest ago make room."""
     text = format_blocks(blocks)
     digest = hashlib.sha256(text).hexdigest()
@@ -99,6 +130,11 @@ def find(place: Path, digest: str) -> BlockList | None:
         return parse_blocks(text)
     except (OSError, ValueError):
         return None
+
+
+def _digests(blocks: BlockList) -> Iterator[bytes]:
+    joined = blocks.joined
+    return (joined[start : start + DIGEST] for start in range(0, len(joined), DIGEST))
 
 
 def _make_room(place: Path) -> None:

@@ -7,7 +7,8 @@ from builder.cloud.ebs import Direct
 from builder.cloud.errors import Client
 from builder.cloud.snapshots import BLOCKS_TAG, ENCRYPTION_TAG, Snapshot, snapshots_of_lineage
 from builder.errors import RegionError
-from builder.stages.snapshot.lists import BlockList, agrees, find, lengthened
+from builder.formats.blocks import BlockList
+from builder.stages.snapshot.lists import agrees, find, lengthened
 from builder.stages.snapshot.spec import SnapshotSpec
 
 
@@ -30,7 +31,7 @@ def encryption(spec: SnapshotSpec) -> str:
 def find_parent(spec: SnapshotSpec, size: int, *, ec2: Client, direct: Direct, lists: Path) -> Parent:
     """The parent for a volume of `size` GiB. Nothing of it is assumed: its list of blocks must be at hand, by the
     digest in its tag, and name the very blocks that the region lists."""
-    none = lengthened((), size)
+    none = lengthened(BlockList(), size)
     found = snapshots_of_lineage(ec2, spec.lineage)
     if not found:
         return Parent(blocks=none, why=f"there is no snapshot of the lineage {spec.lineage} yet")
@@ -65,7 +66,7 @@ def _known(found: Snapshot, size: int, none: BlockList, direct: Direct, lists: P
     if blocks is None:
         return Parent(blocks=none, why=f"the list of blocks of {found.id} is not on this machine")
     try:
-        listed = direct.blocks(found.id).tokens.keys()
+        listed = set(direct.indices(found.id))
     except RegionError as error:
         return Parent(blocks=none, why=f"the blocks of {found.id} cannot be listed: {error.brief}")
     if len(blocks) > len(none) or not agrees(blocks, listed):

@@ -1,8 +1,10 @@
-"""What an image must be like to boot and to be let loose: rules over facts, pure, each with an id.
+"""What an image must be like to boot and to be let loose: rules over facts, pure, each with an id. Those of its disk,
+of its kernel's settings and of what it must not hold are in files of their own beside this one.
 
 A rule yields what is wrong. An error stops the image from being registered; a warning is told.
 """
 
+import itertools
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -11,8 +13,9 @@ from dataclasses import dataclass
 from builder.errors import BuilderError
 from builder.formats import bzimage, grub_cfg, initrd, menu_lst
 from builder.formats.fstab import parse_fstab
+from builder.formats.toml import printable
 from builder.host import zstd
-from builder.stages.verify import disk_rules, mbr_rules
+from builder.stages.verify import disk_rules, hygiene, kernel_rules, mbr_rules
 from builder.stages.verify.facts import Facts, homes
 from builder.stages.verify.spec import VerifySpec
 
@@ -28,7 +31,10 @@ _NETWORK_FILES = {
     "networkmanager": "/etc/NetworkManager/system-connections/ami-factory.nmconnection",
     "ifcfg": "/etc/sysconfig/network-scripts/ifcfg-eth0",
 }
-_SOME_KEY = "ssh_host_"
+_HOST_KEY = re.compile(r"/etc/ssh/ssh_host_.*|/etc/dropbear/dropbear_.*_host_key")
+_MOST = 1000
+"""Findings of one rule: more make a report that nobody reads."""
+_LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,8 @@ class Finding:
     why: str
     remedy: str
     severity: str = "error"
+    waived: str = ""
+    """The recipe's reason to accept it; "" if it does not."""
 
 
 Wrong = tuple[str, str, str]
@@ -52,19 +60,36 @@ def rules_for(spec: VerifySpec) -> dict[str, Rule]:
     return {**RULES, **(disk_rules.RULES if spec.disk else mbr_rules.RULES if spec.mbr else {})}
 
 
+def warnings_for(spec: VerifySpec) -> dict[str, Rule]:
+    """The rules whose findings stop nothing."""
+    if spec.authorized_keys is not None:
+        return WARNINGS
+    return {**WARNINGS, "authorized-keys": hygiene.authorized_keys}
+
+
 def judge(spec: VerifySpec, facts: Facts) -> tuple[Finding, ...]:
     """Everything that is wrong with an image, by rule, in the rules' order."""
-    found = [
-        Finding(id=name, path=path, why=why, remedy=remedy)
-        for name, rule in rules_for(spec).items()
-        for path, why, remedy in rule(spec, facts)
-    ]
-    found += [
-        Finding(id=name, path=path, why=why, remedy=remedy, severity="warning")
-        for name, rule in WARNINGS.items()
-        for path, why, remedy in rule(spec, facts)
-    ]
-    return tuple(found)
+    told = warnings_for(spec)
+    errors = ((name, rule) for name, rule in rules_for(spec).items() if name not in told)
+    return (
+        *(found for name, rule in errors for found in _found(name, "error", rule(spec, facts))),
+        *(found for name, rule in told.items() for found in _found(name, "warning", rule(spec, facts))),
+    )
+
+
+def _found(name: str, severity: str, wrong: Iterator[Wrong]) -> Iterator[Finding]:
+    """What an image calls its files is not trusted to be fit for a terminal."""
+    for path, why, remedy in itertools.islice(wrong, _MOST):
+        yield Finding(
+            id=name,
+            path=printable(path, _LONGEST),
+            why=printable(why, _LONGEST),
+            remedy=printable(remedy, _LONGEST),
+            severity=severity,
+        )
+    if next(wrong, None) is not None:
+        remedy = "mend these first, then look again"
+        yield Finding(id=name, path="/", why=f"there are more than {_MOST}", remedy=remedy, severity=severity)
 
 
 def filesystem_type(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
@@ -253,7 +278,7 @@ def key_modes(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
 def host_keys(spec: VerifySpec, facts: Facts) -> Iterator[Wrong]:
     """No two instances have the same host key."""
     for path in sorted(facts.files):
-        if path.startswith(f"/etc/ssh/{_SOME_KEY}"):
+        if _HOST_KEY.fullmatch(path):
             yield path, "all instances would have this host key", "remove it in the script that made it"
 
 
@@ -306,8 +331,10 @@ RULES: dict[str, Rule] = {
     "host-keys": host_keys,
     "identity": identity,
     "root-password": root_password,
+    **kernel_rules.RULES,
+    **hygiene.RULES,
 }
-WARNINGS: dict[str, Rule] = {"paravirtual": paravirtual}
+WARNINGS: dict[str, Rule] = {"paravirtual": paravirtual, **kernel_rules.WARNINGS, **hygiene.WARNINGS}
 
 
 def filesystem_like(facts: Facts) -> str:

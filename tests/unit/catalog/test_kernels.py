@@ -22,10 +22,16 @@ def test_ours(name: str) -> None:
     assert kernel.name == name
     assert {"xen-blkfront", "ext4"} <= set(kernel.modules)
     for architecture in kernel.packages:
-        assert kernel.aki_in("local", architecture).startswith("aki-")
-        assert set(kernel.aki_partitioned[architecture]) <= set(kernel.aki[architecture])
+        if "pv" in kernel.virtualization:
+            assert kernel.aki_in("local", architecture).startswith("aki-")
+            assert set(kernel.aki_partitioned.get(architecture, {})) <= set(kernel.aki[architecture])
+        else:
+            assert kernel.pv.unsupported[architecture] in kernel.refusal("pv", architecture)
+        assert kernel.refusal("hvm", architecture) == ""
+        assert {"nvme", "ena", "xen-blkfront", "xen-netfront"} <= set(kernel.hvm.modules)
+        assert kernel.initrd == "inside" or kernel.hvm.packages[architecture]
     for filesystem in ("ext3", "ext4"):
-        assert "^64bit" in kernel.features(filesystem).split(",")
+        assert "pv" not in kernel.virtualization or "^64bit" in kernel.features(filesystem).split(",")
 
 
 def test_defaults_and_digest(tmp_path: Path) -> None:
@@ -40,7 +46,7 @@ def test_defaults_and_digest(tmp_path: Path) -> None:
 def test_unknown_name() -> None:
     error = refused(KERNELS, "quikstart")
     assert error.brief == f'kernel: "quikstart" is not a file under {KERNELS}; did you mean "quickstart"?'
-    assert error.hint == "there are: fedora, quickstart"
+    assert error.hint == "there are: amazon-linux-2023, debian, enterprise-linux, fedora, inside, quickstart, ubuntu"
     assert "is not a file" in refused(KERNELS, "../recipes/quickstart").brief
 
 
@@ -71,7 +77,7 @@ def test_all_faults_with_places(tmp_path: Path) -> None:
     )
     error = refused(tmp_path)
     assert [error.brief, *error.detail.splitlines()] == [
-        f'{path}:1:1: initrd: "mkinitcpio" is not one of initramfs-tools, dracut',
+        f'{path}:1:1: initrd: "mkinitcpio" is not one of initramfs-tools, dracut, inside',
         f'{path}:2:1: modules: this must be a list in brackets, and "ext4" is not',
         f'{path}:4:1: packages.arm64: "arm64" is not one of x86_64, i386',
         f'{path}:6:1: pv.discs: unknown key; did you mean "disks"?',
@@ -82,3 +88,12 @@ def test_all_faults_with_places(tmp_path: Path) -> None:
 def test_bad_syntax(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("initrd")
     assert refused(tmp_path).brief.startswith(f"{tmp_path}/own.toml:1:7: ")
+
+
+def test_red_hats_kernels_refuse_pv_and_say_why() -> None:
+    kernel = load_kernel(KERNELS, "enterprise-linux")
+    assert kernel.refusal("pv", "x86_64") == (
+        "kernel enterprise-linux boots hvm images alone: Red Hat builds its kernels without CONFIG_XEN_PV since "
+        "release 8 (kernel-x86_64-rhel.config), and CONFIG_XEN_PVHVM alone is left"
+    )
+    assert load_kernel(KERNELS, "quickstart").refusal("pv", "i386") == ""

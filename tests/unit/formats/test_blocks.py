@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.formats.blocks import BLOCK_SIZE, block_digests, format_blocks, parse_blocks
+from builder.formats.blocks import BLOCK_SIZE, BlockList, block_digests, format_blocks, parse_blocks
 
 
 def test_holes_and_written_zeros_are_the_same(tmp_path: Path) -> None:
@@ -23,7 +23,10 @@ def test_holes_and_written_zeros_are_the_same(tmp_path: Path) -> None:
         lines = list(block_digests(file.fileno(), 9 * BLOCK_SIZE + 5, heard.append))
     assert lines == ["-"] * 4 + [full] + ["-"] * 4 + [last]
     assert heard[-1] == 9 * BLOCK_SIZE + 5
-    assert parse_blocks(format_blocks(lines)) == tuple(lines)
+    assert parse_blocks(format_blocks(lines)) == BlockList(lines)
+    assert list(BlockList(lines)) == lines
+    assert (BlockList(lines)[4], BlockList(lines)[-1], BlockList(lines)[8:]) == (full, last, ("-", last))
+    assert BlockList(lines) not in (BlockList(lines[1:]), tuple(lines))
 
 
 def test_more_blocks_than_are_read_ahead(tmp_path: Path) -> None:
@@ -35,7 +38,9 @@ def test_more_blocks_than_are_read_ahead(tmp_path: Path) -> None:
     assert lines == [hashlib.sha256(bytes([number]) * BLOCK_SIZE).hexdigest() for number in range(1, 40)]
 
 
-@pytest.mark.parametrize("text", [b"x\n", b"-", b"A" * 64 + b"\n", b"-\n\n", b"\xff\n", b"0" * 63 + b"\n", b"-\r\n"])
+@pytest.mark.parametrize(
+    "text", [b"x\n", b"-", b"A" * 64 + b"\n", b"-\n\n", b"\xff\n", b"0" * 63 + b"\n", b"-\r\n", b"0" * 64 + b"\n"]
+)
 def test_other_lists_are_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         parse_blocks(text)

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.host import process, sandbox
+from builder.host import limits, process, sandbox
 from builder.host.sandbox import CAPABILITIES, Bind, confined_command, mount_points, sandbox_command
 
 WALLS = [
-    "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "ami-factory", "--unshare-cgroup-try",
-    "--unshare-net", "--die-with-parent", "--cap-drop", "ALL",
+    "--seccomp", "filter", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "ami-factory",
+    "--unshare-cgroup-try", "--unshare-net", "--die-with-parent", "--cap-drop", "ALL",
     *(part for name in CAPABILITIES for part in ("--cap-add", name)),
 ]  # fmt: skip
 OWN = [
     "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
-    "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp",
+    "--perms", "0755", "--size", "100", "--tmpfs", "/run", "--perms", "1777", "--size", "100", "--tmpfs", "/dev/shm",
+    "--perms", "1777", "--size", "400", "--tmpfs", "/tmp", "--remount-ro", "/dev",
 ]  # fmt: skip
 BINDS = (
     Bind(source=Path("/a b"), destination="/in"),
@@ -24,6 +25,7 @@ BINDS = (
 
 @pytest.fixture(autouse=True)
 def _bwrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_current", limits.Limits(memory=800))
     monkeypatch.setattr(process, "require", lambda tool, package: f"/bin/{tool}")
 
 

@@ -8,6 +8,7 @@ import pytest
 from builder.canonical import to_plain
 from builder.errors import RecipeError
 from builder.plan.step import Plan
+from tests.support.uefi import store
 from tests.unit.plan.test_conditional import planned
 
 TABLES = """
@@ -102,3 +103,29 @@ def test_overlays_that_say_too_much(tmp_path: Path, line: str, says: str) -> Non
     (tmp_path / "x/tree/link").symlink_to("nowhere")
     with pytest.raises(RecipeError, match=says):
         planned(tmp_path / "x.toml", f'[[overlays]]\nsource = "tree"\n{line}\n')
+
+
+UEFI = '[register]\nboot_mode = "uefi"\n'
+UEFI_DATA = UEFI + 'uefi_data = "variables.aws"\n'
+
+
+def test_uefi_variables_of_a_recipe(tmp_path: Path) -> None:
+    """They are in the AMI's key, and in that of no step before it; a pv AMI has none."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/variables.aws").write_text(f"{store()}\n")
+    plain, plan = planned(tmp_path / "x.toml", UEFI), planned(tmp_path / "x.toml", UEFI_DATA)
+    pv, hvm = plan.variants
+    assert [each.key for each in plan.chain(pv.name)] == [each.key for each in plain.chain(pv.name)]
+    before, after = tuple(plain.chain(hvm.name)), tuple(plan.chain(hvm.name))
+    assert [new.stage for old, new in zip(before, after, strict=True) if old.key != new.key] == ["register"]
+    assert (after[-1].spec["uefi_data"], after[-1].spec["boot_mode"]) == (store(), "uefi")
+
+
+def test_uefi_variables_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/variables.aws").write_bytes(b"\xff\xfe_FVH")
+    with pytest.raises(RecipeError) as caught:
+        planned(tmp_path / "x.toml", UEFI_DATA)
+    path = tmp_path / "x.toml"
+    assert caught.value.brief == f"{path}: register.uefi_data: {tmp_path}/x/variables.aws: it is not base64"
+    assert "uefivars.py -o aws" in caught.value.hint

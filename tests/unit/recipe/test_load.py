@@ -233,7 +233,7 @@ def test_kernels_beside_the_recipe(tmp_path: Path) -> None:
     path = write(tmp_path, SMALL.replace('kernel = "quickstart"', 'kernel = "own"'))
     assert load_recipe(path).kernel.name == "own"
     (tmp_path / "kernels/own.toml").write_text('initrd = "x"\nmodulse = []\n')
-    why = 'DIRECTORY/kernels/own.toml:1:1: initrd: "x" is not one of initramfs-tools, dracut'
+    why = 'DIRECTORY/kernels/own.toml:1:1: initrd: "x" is not one of initramfs-tools, dracut, inside'
     assert refused(path) == [f'2:1: kernel: "own" cannot be used: {why}']
 
 

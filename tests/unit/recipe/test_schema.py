@@ -22,6 +22,7 @@ ELSEWHERE = {
     "extends-duplicates": "the other file",
     "extends-loop": "the other file",
     "include-clash": "the other file",
+    "mmdebstrap": "what goes with which installer",
     "kernel": "the files under kernels/",
     "kernel-architecture": "the files under kernels/",
     "virtualization": "which types are for which images",

@@ -1,16 +1,20 @@
 """dnf's configuration and command line, and what is compared with the lock."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, HostError
 from builder.stages.dnf import (
+    at_mirrors,
     check_installed,
     dnf_configuration,
     dnf_environment,
+    find_dnf,
     install_command,
     primary_fingerprints,
+    remove_traces,
 )
 from builder.stages.values import LockedPackage, PackageSource
 
@@ -109,6 +113,59 @@ def test_the_command_names_each_package_in_full() -> None:
         "dnf", "--config=/factory/home/dnf.conf", "--installroot=/factory/root", "--releasever=41", "--forcearch=i686",
         "--assumeyes", "--noplugins", "install", "base-0:1-1.noarch", "hello-1:2.0~rc1-3.fc41.x86_64",
     ]  # fmt: skip
+
+
+def test_mirrors_take_the_place_of_every_address() -> None:
+    found = at_mirrors(
+        (
+            PackageSource(id="list", mirrorlist="https://list.example/", keys=("f" * 64,)),
+            PackageSource(id="link", metalink="https://link.example/"),
+            PackageSource(id="made", input="repository.made"),
+        ),
+        {"list": "file:///srv/list/$basearch", "made": "https://nobody.example/", "other": "https://other.example/"},
+    )
+    assert found == (
+        PackageSource(id="list", baseurl="file:///srv/list/$basearch", keys=("f" * 64,)),
+        PackageSource(id="link", metalink="https://link.example/"),
+        PackageSource(id="made", input="repository.made"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("programs", "found"),
+    [
+        pytest.param({"dnf": "dnf-3"}, "dnf", id="dnf 4"),
+        pytest.param({"dnf": "dnf5"}, "dnf5", id="dnf 5, called dnf"),
+        pytest.param({"dnf5": ""}, "dnf5", id="dnf 5 alone"),
+        pytest.param({"dnf": "dnf-3", "dnf5": ""}, "dnf", id="both"),
+    ],
+)
+def test_which_dnf_there_is(
+    programs: dict[str, str], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, target in programs.items():
+        real = tmp_path / (target or name)
+        real.write_text("#!/bin/sh\n")
+        real.chmod(0o755)
+        if target:
+            (tmp_path / name).symlink_to(target)
+    monkeypatch.setattr("builder.host.packages.search_path", lambda: str(tmp_path))
+    assert find_dnf() == found
+
+
+def test_no_dnf_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.host.packages.search_path", lambda: str(tmp_path))
+    with pytest.raises(HostError, match="dnf"):
+        find_dnf()
+
+
+def test_what_dnf_leaves_beside_the_database_of_an_older_rpm(tmp_path: Path) -> None:
+    place = tmp_path / "var/lib/rpm"
+    place.mkdir(parents=True)
+    for name in ("rpmdb.sqlite", "rpmdb.sqlite-shm", "rpmdb.sqlite-wal", ".rpm.lock"):
+        (place / name).touch()
+    remove_traces(tmp_path, "/var/lib/rpm")
+    assert [each.name for each in place.iterdir()] == ["rpmdb.sqlite"]
 
 
 def test_the_environment_has_a_clock_and_a_home_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

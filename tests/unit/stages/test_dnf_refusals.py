@@ -54,6 +54,41 @@ SOURCES = (PackageSource(id="own", baseurl="https://own.example/"), PackageSourc
             id="out of reach",
         ),
         pytest.param(
+            "[MIRROR] hello-1.0-1.noarch.rpm: Interrupted by header callback: Inconsistent server data, reported file "
+            "Content-Length: 6297, repository metadata states file length: 64 (please report to repository maintainer)",
+            "hello-1.0-1.noarch.rpm is not what its repository says: 6297 bytes instead of 64",
+            id="another size",
+        ),
+        pytest.param(
+            "[MIRROR] hello-1.0-1.noarch.rpm: Downloading successful, but checksum doesn't match. "
+            "Calculated: 04(sha256)  Expected: 3d(sha256)",
+            "hello-1.0-1.noarch.rpm is not what its repository says: its checksum differs",
+            id="another digest",
+        ),
+        pytest.param(
+            "Errors during downloading metadata for repository 'own':\n"
+            "  - Downloading successful, but checksum doesn't match. Calculated: fe(sha256)  Expected: 62(sha256)",
+            "repository own: its metadata is not what its repomd.xml says (https://own.example/)",
+            id="metadata of another digest",
+        ),
+        pytest.param(
+            "Failed to download metadata for repo 'own': repomd.xml parser error: Element <repomd> was not found",
+            "repository own: what is there is no repository (https://own.example/)",
+            id="no repository",
+        ),
+        pytest.param(
+            "hello-1.0-1.noarch: Cannot download, all mirrors were already tried without success",
+            "hello-1.0-1.noarch cannot be downloaded from any mirror",
+            id="cut off",
+        ),
+        pytest.param(
+            "Errors during downloading metadata for repository 'own':\n"
+            "  - Curl error (6): Couldn't resolve host name for https://own.example/metalink\n"
+            "Error: Failed to download metadata for repo 'own': Cannot prepare internal mirrorlist: Curl error (6)",
+            "repository own cannot be reached (https://own.example/)",
+            id="metalink out of reach",
+        ),
+        pytest.param(
             "Error: Error downloading packages:\n  Cannot download p/x-1-1.noarch.rpm: All mirrors were tried",
             "p/x-1-1.noarch.rpm cannot be downloaded from any mirror",
             id="package gone",
@@ -72,3 +107,10 @@ def test_words(said: str, brief: str) -> None:
     assert error.brief == brief
     assert error.detail == said
     assert error.hint
+
+
+def test_what_to_set_for_a_mirror() -> None:
+    said = "Error: Failed to download metadata for repo 'own-1.x': Cannot download repomd.xml"
+    error = explain(said, [PackageSource(id="own-1.x", baseurl="https://own.example/")])
+    assert error.hint.startswith("set AMI_FACTORY_MIRROR_OWN_1_X to the address of a mirror that can be reached")
+    assert "AMI_FACTORY_MIRROR_ID" in explain("Cannot download p/x-1-1.noarch.rpm: All mirrors were tried").hint

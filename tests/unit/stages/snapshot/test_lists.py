@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import BuilderError
-from builder.formats.blocks import ZERO, format_blocks
+from builder.formats.blocks import ZERO, BlockList, format_blocks
 from builder.stages.snapshot import lists
 from builder.stages.snapshot.lists import ZEROS, agrees, child_of, differing
 
@@ -19,11 +19,11 @@ images = st.lists(st.sampled_from((ZERO, A, B)), min_size=6, max_size=6)
 @given(st.lists(images, min_size=1, max_size=6))
 def test_generations(builds: list[list[str]]) -> None:
     """Each build is sent on top of the one before it; what the region then holds is the image."""
-    parent: tuple[str, ...] = (ZERO,) * 6
+    parent = BlockList([ZERO] * 6)
     region: dict[int, str] = {}
     before = [ZERO] * 6
     for image in builds:
-        child = child_of(parent, image)
+        child = child_of(parent, BlockList(image))
         parts = differing(parent, child)
         assert [index for index, _ in parts] == [at for at in range(6) if image[at] != before[at]]
         region.update(parts)
@@ -33,6 +33,13 @@ def test_generations(builds: list[list[str]]) -> None:
         parent, before = child, image
 
 
+def test_parts_of_parts() -> None:
+    parts = differing(BlockList((A, A, A, A)), BlockList((A, B, ZEROS, B)))
+    assert (list(parts), len(parts)) == ([(1, B), (2, ZEROS), (3, B)], 3)
+    assert (parts[-1], list(parts[:2])) == ((3, B), [(1, B), (2, ZEROS)])
+    assert list(parts.without(lambda index, digest: (index, digest) == (1, B))) == [(2, ZEROS), (3, B)]
+
+
 @pytest.mark.parametrize(
     ("listed", "good"),
     [
@@ -40,19 +47,21 @@ def test_generations(builds: list[list[str]]) -> None:
         ({0}, True),  # zeros that were written need not be listed
         ({2}, False),  # a block of data must be
         ({0, 1, 2}, False),
+        ({0, 2, 3}, False),  # beyond the end
         (set(), False),
     ],
 )
 def test_what_a_region_may_list(listed: set[int], good: bool) -> None:
-    assert agrees((A, ZERO, ZEROS), listed) is good
+    assert agrees(BlockList((A, ZERO, ZEROS)), listed) is good
 
 
 def test_kept_and_found_by_digest(tmp_path: Path) -> None:
     place = tmp_path / "lists"
     assert lists.find(place, A) is None
-    digest = lists.keep(place, (A, ZERO))
-    assert lists.keep(place, (A, ZERO)) == digest == lists.digest_of_list((A, ZERO))
-    assert lists.find(place, digest) == (A, ZERO)
+    blocks = BlockList((A, ZERO))
+    digest = lists.keep(place, blocks)
+    assert lists.keep(place, blocks) == digest == lists.digest_of_list(blocks)
+    assert lists.find(place, digest) == blocks
     (place / digest).write_bytes(format_blocks((B, ZERO)))
     assert lists.find(place, digest) is None
     assert [path.name for path in place.iterdir()] == [digest]
@@ -60,11 +69,11 @@ def test_kept_and_found_by_digest(tmp_path: Path) -> None:
 
 def test_the_lists_that_were_used_longest_ago_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "_KEPT", 2)
-    first, second = lists.keep(tmp_path, (A,)), lists.keep(tmp_path, (B,))
+    first, second = lists.keep(tmp_path, BlockList((A,))), lists.keep(tmp_path, BlockList((B,)))
     for digest in (first, second):
         os.utime(tmp_path / digest, (1, 1))
-    assert lists.find(tmp_path, first) == (A,)  # used: so the second one is older now
-    third = lists.keep(tmp_path, (A, B))
+    assert lists.find(tmp_path, first) == BlockList((A,))  # used: so the second one is older now
+    third = lists.keep(tmp_path, BlockList((A, B)))
     assert {path.name for path in tmp_path.iterdir()} == {first, third}
     assert lists.find(tmp_path, second) is None
 

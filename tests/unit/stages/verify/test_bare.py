@@ -9,13 +9,13 @@ import pytest
 
 from builder.catalog.kernels import Kernel, load_kernel
 from builder.errors import RecipeError
-from builder.stages.verify.bare import assumed, hold_readable, judge_bare, purpose
+from builder.stages.verify.bare import assumed, is_disk, judge_bare, purpose
 from builder.stages.verify.facts import Facts, File
 from builder.stages.verify.rules import RULES, WARNINGS
 from tests.support.boot import elf, initrd
 
 ROOT = Path(__file__).parents[4]
-MENU = "default 0\ntitle x\nroot (hd0)\nkernel /boot/vmlinuz root=/dev/sda1 ro\ninitrd /boot/initrd.img\n"
+MENU = "default 0\ntitle x\nroot (hd0)\nkernel /boot/vmlinuz root=/dev/sda1 ro console=hvc0\ninitrd /boot/initrd.img\n"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 
 
@@ -87,14 +87,15 @@ def test_every_rule_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        (bytes(510) + b"\x55\xaa", "x is a disk with partitions"),
-        (b"", "x is neither a manifest nor an ext3 or ext4 image"),
+        (bytes(510) + b"\x55\xaa", "x is a disk without a GPT"),
+        (b"", "x is neither a manifest nor an image of a disk"),
     ],
 )
 def test_what_is_not_looked_into(head: bytes, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        hold_readable(head, "x")
+        is_disk(head, "x")
 
 
 def test_what_is_looked_into() -> None:
-    hold_readable(bytes(1080) + b"\x53\xef" + bytes(966), "x")
+    assert not is_disk(bytes(1080) + b"\x53\xef" + bytes(966), "x")
+    assert is_disk(bytes(510) + b"\x55\xaaEFI PART" + bytes(1528), "x")

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import stat
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from builder.stages.verify.run import held, refusal
 from builder.stages.verify.spec import VerifySpec
 from tests.support.boot import elf, initrd
 
+ROOT = Path(__file__).parents[4]
 FSTAB = "/dev/xvda1 / ext4 defaults,noatime 0 1\n/dev/xvda2 /mnt auto nofail,x-systemd.device-timeout=30 0 0\n"
 MENU = """default 0
 timeout 0

@@ -1,0 +1,1 @@
+"""What differs between two images: read through libguestfs in one session, then compared without it."""
