@@ -20,7 +20,7 @@ from builder.compare.contents import Contents, Entry
 from builder.compare.disk import Disk, Part, filesystem_facts, read_disk
 from builder.compare.packages import DATABASES, LIMIT, read_packages
 from builder.errors import BuilderError
-from builder.formats.blocks import block_digests, parse_blocks
+from builder.formats.blocks import BlockList, block_digests, parse_blocks
 from builder.host import appliance, process
 
 _SPARSE = 16
@@ -35,7 +35,7 @@ class Places:
     scratch: Path
 
 
-def digests(image: Path) -> Sequence[str]:
+def digests(image: Path) -> BlockList:
     """The line of every block of 512 KiB, as formats.blocks has them: those beside the image, if it has them."""
     beside = image.with_name("blocks")
     if image.name == "disk.raw" and beside.is_file():
@@ -44,7 +44,7 @@ def digests(image: Path) -> Sequence[str]:
         except ValueError:
             pass  # damaged: `store verify` tells
     with image.open("rb") as file:
-        return tuple(block_digests(file.fileno(), file.seek(0, os.SEEK_END)))
+        return BlockList(block_digests(file.fileno(), file.seek(0, os.SEEK_END)))
 
 
 def read_images(images: Sequence[Path], places: Places) -> tuple[Contents, ...]:

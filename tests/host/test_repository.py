@@ -524,8 +524,8 @@ def use_sources(monkeypatch: pytest.MonkeyPatch, listing: Path) -> None:
     monkeypatch.setattr(
         apt,
         "format_configuration",
-        lambda debian, directory: (
-            genuine(debian, directory) + f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts "-";\n'
+        lambda debian, directory, **more: (
+            genuine(debian, directory, **more) + f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts "-";\n'
         ),
     )
 
