@@ -84,6 +84,12 @@ class Outcome:
     failed: Mapping[str, BuilderError]
     """Those that failed, and those behind them, which were left out: with the error of the first of them."""
 
+    def whole(self) -> dict[str, Object]:
+        """The finished objects; raises the first failure, if there is one."""
+        if self.failed:
+            raise next(iter(self.failed.values()))
+        return dict(self.done)
+
 
 class StepFailed(BuilderError):
     """A step failed; carries the step's own error, the tail of its log and where to look."""
@@ -128,10 +134,7 @@ class LocalExecutor:
 
     def execute(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> dict[str, Object]:
         """As `run`: the finished objects by key. The first failure is raised at the end."""
-        outcome = self.run(plan, actions, listener)
-        if outcome.failed:
-            raise next(iter(outcome.failed.values()))
-        return dict(outcome.done)
+        return self.run(plan, actions, listener).whole()
 
     def run(self, plan: Plan, actions: Iterable[Action], listener: Listener) -> Outcome:
         """Run every action that says RUN, as soon as what it needs is finished. When a step fails, those behind it are

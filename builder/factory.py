@@ -184,11 +184,7 @@ class Factory:
     def build(self, plan: Plan, actions: tuple[Action, ...], recipe: Recipe) -> dict[str, Object]:
         """Do it. Returns the objects of all steps that are finished now, by key; raises the first failure."""
         outcome = self.run(plan, actions, {each.name: recipe for each in plan.variants})
-        if outcome is None:
-            return {}
-        if outcome.failed:
-            raise next(iter(outcome.failed.values()))
-        return dict(outcome.done)
+        return {} if outcome is None else outcome.whole()
 
     def run(self, plan: Plan, actions: tuple[Action, ...], recipes: Mapping[str, Recipe]) -> "Outcome | None":
         """Do it, of several recipes (by the names of their variants) as well; how each step ended, or None when there

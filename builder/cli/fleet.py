@@ -1,5 +1,6 @@
 """The verbs fleet plan and fleet build."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,7 +54,7 @@ def plan(
         loaded,
         None if offline else factory.region(start=False),
         resolve=False,
-        boot=o.selection([], [], [], boot).boot,
+        boot=o.boot_level(boot),
     )
     if json:
         output.document(
@@ -115,7 +116,7 @@ def build(
             loaded,
             asked,
             resolve=not keep_locks,
-            boot=o.selection([], [], [], boot).boot,
+            boot=o.boot_level(boot),
             refusing=lambda prepared, one, actions: preflight.of_build(
                 factory, prepared, one, actions, (), quiet=quiet
             ),
@@ -139,7 +140,7 @@ def build(
 _WORDS = {Exit.DONE: "built", Exit.UNCHANGED: "unchanged", Exit.PARTLY: "partly failed", Exit.BUILD: "failed"}
 
 
-def _show_failed(outcomes: "Any") -> None:
+def _show_failed(outcomes: "Iterable[Outcome]") -> None:
     for each in outcomes:
         if each.error is not None:
             output.show_error(each.error)

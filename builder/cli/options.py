@@ -118,6 +118,16 @@ def _check_store(root: Path) -> None:
 
 def selection(types: list[str], arches: list[str], virtual: list[str], boot: str) -> Selection:
     """What these options choose. RecipeError for a level of the boot proof that there is not."""
-    if boot and boot not in BOOT_LEVELS:
-        raise RecipeError(f'--boot: "{printable(boot)}" is not a level', hint=f"choose from {', '.join(BOOT_LEVELS)}")
-    return Selection(architectures=tuple(arches), instance_types=tuple(types), virtualization=tuple(virtual), boot=boot)
+    return Selection(
+        architectures=tuple(arches),
+        instance_types=tuple(types),
+        virtualization=tuple(virtual),
+        boot=boot_level(boot),
+    )
+
+
+def boot_level(given: str) -> str:
+    """The level of the boot proof that --boot says, "" for the recipe's own. RecipeError for one that there is not."""
+    if given and given not in BOOT_LEVELS:
+        raise RecipeError(f'--boot: "{printable(given)}" is not a level', hint=f"choose from {', '.join(BOOT_LEVELS)}")
+    return given

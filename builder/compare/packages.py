@@ -1,7 +1,6 @@
 """What is installed, by the image's own databases: dpkg's text, rpm's SQLite. They are read, no program runs on them.
 
-A database of rpm before 4.16 is another one (Berkeley DB): of such an image the packages are not known, and a note says
-so.
+A database of rpm before 4.16 is another one (Berkeley DB): of such an image the packages are not known.
 """
 
 import sqlite3
@@ -19,7 +18,6 @@ DATABASES = (DPKG, *RPM, *(f"{path}-wal" for path in RPM))
 """The files of an image that the packages are read from."""
 LIMIT = 512 * 1024**2
 """Bytes of the largest of them that is read."""
-_UNKNOWN = ("/var/lib/rpm/Packages", "/var/lib/rpm/Packages.db", "/usr/lib/sysimage/rpm/Packages.db")
 
 
 def read_packages(files: Mapping[str, Path]) -> tuple[Package, ...]:
@@ -31,11 +29,6 @@ def read_packages(files: Mapping[str, Path]) -> tuple[Package, ...]:
         if path in files:
             found += read_rpm(_with_journal(path, files))
     return tuple(sorted(found, key=lambda each: (each.name, each.architecture, each.version)))
-
-
-def unknown(paths: Mapping[str, object]) -> tuple[str, ...]:
-    """Databases of packages that are there and are not read."""
-    return tuple(each for each in _UNKNOWN if each in paths)
 
 
 def parse_status(text: str) -> Iterator[Package]:

@@ -113,14 +113,15 @@ def plan_night(
     `refusing` is asked about each recipe's steps; what it refuses is left out, as are recipes that cannot be planned.
     """
     ready, failed = _prepared(factory, fleet, resolve=resolve, boot=boot)
-    planned = _decided(factory, ready, failed, region)
+    observed = factory.observe(combine(each.plan for each in ready), region)
+    planned = _decided(factory, ready, failed, observed)
     if refusing is None:
         return planned
     refused = [outcome for each in ready if (outcome := _refused(refusing, each, planned))]
     if not refused:
         return planned
     out = {each.number for each in refused}
-    return _decided(factory, [each for each in ready if each.number not in out], [*failed, *refused], region)
+    return _decided(factory, [each for each in ready if each.number not in out], [*failed, *refused], observed)
 
 
 def _prepared(factory: Factory, fleet: LoadedFleet, *, resolve: bool, boot: str) -> tuple[list[Ready], list[Outcome]]:
@@ -154,10 +155,10 @@ def _refuse_taken(plan: Plan, path: Path, taken: dict[str, Path]) -> None:
     taken |= {each.name: path for each in plan.variants}
 
 
-def _decided(factory: Factory, ready: Iterable[Ready], failed: Iterable[Outcome], region: Region | None) -> Planned:
+def _decided(factory: Factory, ready: Iterable[Ready], failed: Iterable[Outcome], observed: Observed) -> Planned:
+    """`observed`: of all recipes' plans, which may be more than are left."""
     ready = tuple(ready)
     plan = combine(each.plan for each in ready)
-    observed = factory.observe(plan, region)
     return Planned(
         ready=ready, failed=tuple(failed), plan=plan, observed=observed, actions=factory.decide(plan, observed)
     )

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from builder.errors import BuilderError
 
@@ -17,6 +18,12 @@ class Block:
 
     length: int
     data: bytes | bytearray | None = None
+
+
+def disk_size(path: Path) -> int:
+    """Bytes of a disk image, or of a block device, whose stat says 0."""
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
 
 
 def read_blocks(descriptor: int, size: int, length: int = BLOCK) -> Iterator[Block]:

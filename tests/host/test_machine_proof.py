@@ -1,9 +1,7 @@
 """The boot proof, on the quickstart's own image: minutes, and the host's Debian archive."""
 
 import json
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from builder.host.directories import cache_directory
 from tests.support.plans import ROOT
+from tests.support.shipped import DOWNLOADED, SAVED_HOST, shipped
 from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.xdist_group("qemu")]
@@ -31,18 +29,10 @@ HVM = [
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    place = Path(tempfile.mkdtemp(prefix="ami-factory-boot-"))
-    made = Bench(path=place, name="quickstart", patience=1800.0)  # a build, and three boots on a busy machine
-    (made.path / "recipes").mkdir()
-    text = (ROOT / "recipes/quickstart.toml").read_text()
-    made.recipe.write_text(text.replace("authorized_keys = []", f'authorized_keys = ["{KEY}"]'))
-    for each in ("debs", "apt", "appliance", "machine"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            (made.path / "cache/ami-factory").mkdir(parents=True, exist_ok=True)
-            copy = ["cp", "-a", "--sparse=always", cache_directory() / each, made.path / "cache/ami-factory"]
-            subprocess.run(copy, check=True)  # a saved machine's memory is 6 GiB of holes
-    yield made
-    shutil.rmtree(made.path)
+    # A build, and three boots on a busy machine.
+    with shipped("quickstart", room="boot", patience=1800.0, caches=(*DOWNLOADED, SAVED_HOST)) as made:
+        made.recipe.write_text(made.recipe.read_text().replace("authorized_keys = []", f'authorized_keys = ["{KEY}"]'))
+        yield made
 
 
 def proved(bench: Bench, what: Path, level: str, *more: str) -> tuple[dict[str, Any], int]:

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from builder.host.directories import cache_directory
 from builder.region import control
 from tests.support.regions import client
-from tests.support.tiny import ROOT, Bench, alive, descendants, interrupt, mentions, wait_for
+from tests.support.shipped import shipped
+from tests.support.tiny import Bench, alive, descendants, interrupt, mentions, wait_for
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -30,15 +30,9 @@ DAEMON = "builder.region.server"
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Bench]:
     """The quickstart, built up to its last layer."""
-    bench = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-chain-")), name="quickstart")
-    (bench.path / "recipes").mkdir()
-    shutil.copy(ROOT / "recipes/quickstart.toml", bench.recipe)
-    for each in ("debs", "apt", "appliance"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            shutil.copytree(cache_directory() / each, bench.path / "cache/ami-factory" / each, symlinks=True)
-    assert bench.run("build", bench.recipe, "--until", "configure").returncode == 0
-    yield bench
-    shutil.rmtree(bench.path)
+    with shipped("quickstart", room="chain") as bench:
+        assert bench.run("build", bench.recipe, "--until", "configure").returncode == 0
+        yield bench
 
 
 @pytest.fixture

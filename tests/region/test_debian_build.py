@@ -1,18 +1,12 @@
 """Debian as a pv and as an HVM image, built twice from one lock, and booted: minutes, and Debian's archive."""
 
 import json
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from builder.host.directories import cache_directory
-from builder.host.namespace import remove_tree
-from builder.region import control
-from tests.support.tiny import ROOT, Bench
+from tests.support.shipped import DOWNLOADED, SAVED_HOST, shipped
+from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.xdist_group("qemu")]
 
@@ -24,18 +18,9 @@ VARIANTS = (
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    made = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-debian-")), name="debian", patience=1800.0)
-    (made.path / "recipes").mkdir()
-    shutil.copy(ROOT / "recipes/debian.toml", made.recipe)
-    for each in ("debs", "apt", "appliance", "machine"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            (made.path / "cache/ami-factory").mkdir(parents=True, exist_ok=True)
-            copy = ["cp", "-a", "--sparse=always", cache_directory() / each, made.path / "cache/ami-factory"]
-            subprocess.run(copy, check=True)
-    assert made.run("lock", made.recipe).returncode == 0
-    yield made
-    control.stop(made.path / "state/ami-factory/region")
-    remove_tree(made.path)
+    with shipped("debian", room="debian", patience=1800.0, caches=(*DOWNLOADED, SAVED_HOST)) as made:
+        assert made.run("lock", made.recipe).returncode == 0
+        yield made
 
 
 @pytest.mark.parametrize(("kind", "virtualization", "level"), VARIANTS)

@@ -1,17 +1,14 @@
 """A fleet in the local region: built, unchanged, one recipe failing beside others. Minutes."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from builder.host.directories import cache_directory
-from builder.region import control
 from tests.cli.test_documents import SCHEMAS
-from tests.support.tiny import ROOT, Bench
+from tests.support.shipped import shipped
+from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -35,18 +32,12 @@ FAILING = 'extends = "quickstart.toml"\nname = "failing"\n[[scripts]]\nrun = "ec
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    bench = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-fleet-")), name="quickstart", patience=1800.0)
-    (bench.path / "recipes").mkdir()
-    shutil.copy(ROOT / "recipes/quickstart.toml", bench.path / "recipes")
-    (bench.path / "recipes/noted.toml").write_text(NOTED.format("one"))
-    (bench.path / "recipes/failing.toml").write_text(FAILING)
-    (bench.path / "recipes/night.toml").write_text(FLEET)
-    for each in ("debs", "apt", "appliance"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            shutil.copytree(cache_directory() / each, bench.path / "cache/ami-factory" / each, symlinks=True)
-    yield bench
-    control.stop(bench.path / "state/ami-factory/region")
-    shutil.rmtree(bench.path)
+    with shipped("quickstart", room="fleet", patience=1800.0) as made:
+        recipes = made.path / "recipes"
+        (recipes / "noted.toml").write_text(NOTED.format("one"))
+        (recipes / "failing.toml").write_text(FAILING)
+        (recipes / "night.toml").write_text(FLEET)
+        yield made
 
 
 def test_nights(bench: Bench) -> None:

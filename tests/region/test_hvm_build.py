@@ -1,19 +1,16 @@
 """The quickstart as a pv and as an HVM AMI of one build, and the night after: minutes, and Debian's archive."""
 
 import json
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.host.directories import cache_directory
 from builder.region import control
 from tests.support.regions import client
-from tests.support.tiny import ROOT, Bench
+from tests.support.shipped import shipped
+from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -23,15 +20,8 @@ BOTH = ("--virtualization", "pv", "--virtualization", "hvm")
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    made = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-hvm-")), name="quickstart", patience=1200.0)
-    (made.path / "recipes").mkdir()
-    shutil.copy(ROOT / "recipes/quickstart.toml", made.recipe)
-    for each in ("debs", "apt", "appliance"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            shutil.copytree(cache_directory() / each, made.path / "cache/ami-factory" / each, symlinks=True)
-    yield made
-    control.stop(made.path / "state/ami-factory/region")
-    shutil.rmtree(made.path)
+    with shipped("quickstart", room="hvm", patience=1200.0) as made:
+        yield made
 
 
 def test_both_from_the_same_layers_and_then_only_what_changed(bench: Bench) -> None:

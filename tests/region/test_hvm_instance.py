@@ -1,8 +1,6 @@
 """An HVM AMI of the quickstart, lived with: started, logged in to, stopped, started again, ended. Many minutes."""
 
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from builder.host.directories import cache_directory
 from builder.region import control
 from tests.support.regions import client
-from tests.support.tiny import ROOT, Bench
+from tests.support.shipped import shipped
+from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.xdist_group("qemu")]
 
@@ -23,16 +21,8 @@ LOOK = "findmnt -rno TARGET,FSTYPE / ; findmnt -rno TARGET,FSTYPE /mnt; df -BM -
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    made = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-hvm-")), name="quickstart", patience=PATIENCE)
-    (made.path / "recipes").mkdir()
-    (made.path / "cache/ami-factory").mkdir(parents=True)
-    shutil.copy(ROOT / "recipes/quickstart.toml", made.recipe)
-    for each in ("debs", "apt", "appliance"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            shutil.copytree(cache_directory() / each, made.path / "cache/ami-factory" / each, symlinks=True)
-    yield made
-    control.stop(made.path / "state/ami-factory/region")
-    shutil.rmtree(made.path)
+    with shipped("quickstart", room="hvm", patience=PATIENCE) as made:
+        yield made
 
 
 def test_an_instance_is_stopped_and_started(bench: Bench) -> None:

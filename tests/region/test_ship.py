@@ -3,34 +3,23 @@
 Minutes, and the host's Debian archive: run by `make test-full`.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from builder.catalog.regions import AMAZON, AMAZON_ACCOUNT
-from builder.host.directories import cache_directory
 from builder.region import control
 from tests.support.regions import client
-from tests.support.tiny import ROOT, Bench
+from tests.support.shipped import shipped
+from tests.support.tiny import Bench
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    bench = Bench(path=Path(tempfile.mkdtemp(prefix="ami-factory-ship-")), name="web-server", patience=1800.0)
-    (bench.path / "recipes").mkdir()
-    for name in ("web-server", "quickstart"):
-        shutil.copy(ROOT / f"recipes/{name}.toml", bench.path / "recipes")
-    for each in ("debs", "apt", "appliance"):  # what this machine has downloaded and made before
-        if (cache_directory() / each).is_dir():
-            shutil.copytree(cache_directory() / each, bench.path / "cache/ami-factory" / each, symlinks=True)
-    yield bench
-    control.stop(bench.path / "state/ami-factory/region")
-    shutil.rmtree(bench.path)
+    with shipped("web-server", "quickstart", room="ship", patience=1800.0) as made:
+        yield made
 
 
 def test_ship(bench: Bench) -> None:

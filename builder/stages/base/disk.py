@@ -7,7 +7,6 @@ virtual machine with bounds on time and memory, finds the operating system, and 
 import json
 import os
 import signal
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from builder.errors import BuilderError
 from builder.formats import qcow2
 from builder.formats.file_tree import FileTree
 from builder.formats.layer_tar import Kind
+from builder.formats.sparse import disk_size
 from builder.host import appliance, process
 from builder.stages.base.inspect import find_mounts
 from builder.stages.base.tars import LARGEST, LeftOut, read_tar
@@ -64,7 +64,7 @@ def read_disk(
 
     BuilderError when there is none, or several, or when the appliance dies of it.
     """
-    size = _size(path)
+    size = disk_size(path)
     packed = scratch / "disk.tar"
     with _appliance(path, kind, cache, scratch, PATIENCE + SLOW * (size >> 30)) as handle:
         mounts, notes = find_mounts(handle, str(path))
@@ -191,10 +191,3 @@ def _refuse_foreign(path: Path, start: bytes) -> None:
             f"{path}: a disk as {other}, which is not read here",
             hint=f"make it qcow2 first: qemu-img convert -O qcow2 {path} DISK.qcow2",
         )
-
-
-def _size(path: Path) -> int:
-    if stat.S_ISBLK(path.stat().st_mode):
-        with path.open("rb") as file:
-            return file.seek(0, os.SEEK_END)
-    return path.stat().st_size

@@ -1,12 +1,12 @@
 """Look into a finished image, read-only, and stop it here if it could not boot or must not be let loose."""
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.canonical import to_plain
 from builder.errors import BuilderError
+from builder.formats.sparse import disk_size
 from builder.formats.toml import printable
 from builder.host import appliance
 from builder.stages.contract import Result, StageContext
@@ -51,7 +51,7 @@ def look(image: Path, *, menu: str, partitioned: bool, mbr: bool = False, cache:
             f"there are no partitions to look into: {disk.problem or 'none is a root'}",
             hint="build the image step again: ami-factory build RECIPE --rebuild image",
         )
-    offset, size = (root.offset, root.size) if root else (0, _length(image))
+    offset, size = (root.offset, root.size) if root else (0, disk_size(image))
     # All that needs no appliance is done while it starts.
     with ThreadPoolExecutor(max_workers=2) as meanwhile:
         complaints = meanwhile.submit(check_filesystem, image, offset)
@@ -76,11 +76,6 @@ def look(image: Path, *, menu: str, partitioned: bool, mbr: bool = False, cache:
                 detail=printable(str(error), 1000),
                 hint=f"see what e2fsck says of it: e2fsck -fn {image}",
             ) from error
-
-
-def _length(image: Path) -> int:
-    with image.open("rb") as file:
-        return file.seek(0, os.SEEK_END)
 
 
 def held(spec: VerifySpec, findings: tuple[Finding, ...]) -> list[str]:
